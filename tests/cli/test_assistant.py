@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from memory_demo.code_review_demo import SAMPLE_CODE, SMALL_CONTEXT, CodeReviewAssistant
+from memory_demo.assistant import SMALL_CONTEXT, CodeReviewAssistant
+from memory_demo.code_review_demo import SAMPLE_CODE
 from memory_demo.demo_helpers import ConversationError
 from memory_demo.memory_view import read_notes
 from memory_demo.offline import OfflineAPI, Reply, client_for, faults, review

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from memory_demo.code_review_demo import guarded_memory, main
+from memory_demo.assistant import guarded_memory
+from memory_demo.code_review_demo import main
 
 
 @pytest.fixture
