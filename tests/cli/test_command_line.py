@@ -279,7 +279,10 @@ def test_a_rate_limit_that_holds_after_retries_ends_in_one_sentence(run, app, se
     assert done.returncode == 2
     *_, last = done.stderr.splitlines()
     assert last == "code_review_demo: The rate limit still holds after retries; repeat the call in 7 s."
-    assert "Live, because ANTHROPIC_API_KEY is set in the environment. The reviewer is claude-sonnet-5-5." in done.stdout
+    assert (
+        "Live, because ANTHROPIC_API_KEY is set in the environment. The reviewer is claude-sonnet-5-5."
+        in done.stdout
+    )
 
 
 @on_posix

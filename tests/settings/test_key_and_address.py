@@ -128,8 +128,11 @@ def test_the_environment_is_not_asked_by_the_sdk_for_what_the_file_leaves_out(tm
     assert "Bearer local-token" in named.requests[0]
     assert CANARY not in "".join(named.requests)
     assert elsewhere.requests == []
-    without_address = load_settings({}, write(tmp_path / "key.env", ANTHROPIC_API_KEY=OTHER))
-    assert without_address.base_url == API_URL
+    proxy = sink()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    try_to_connect(load_settings({}, write(tmp_path / "key.env", ANTHROPIC_API_KEY=OTHER)))
+    assert {request.split()[1] for request in proxy.requests} == {"api.anthropic.com:443"}
+    assert elsewhere.requests == []
 
 
 def test_the_address_of_the_api_is_the_sdks():
