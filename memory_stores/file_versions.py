@@ -30,11 +30,11 @@ from memory_stores.confined import (
 )
 from memory_stores.protocol import (
     NotAFile,
-    NotFound,
     NotKept,
     Operation,
     OutOfSpace,
     Path,
+    StoreError,
     TooLarge,
     Unavailable,
     Version,
@@ -127,8 +127,12 @@ class FileVersions:
         kept = Tree(self._content.name)
         # Twice, as a change that ends meanwhile moves content from a live file into the history.
         for tree, path in [(kept, (digest,)), *live, (kept, (digest,))]:
-            with contextlib.suppress(NotFound), _opened_if(tree, path, digest) as file:
-                yield file, os.fstat(file).st_size
+            file = _opened_if(tree, path, digest)
+            if file is not None:
+                try:
+                    yield file, os.fstat(file).st_size
+                finally:
+                    os.close(file)
                 return
         raise NotKept
 
@@ -282,13 +286,13 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
         )
 
 
-@contextlib.contextmanager
-def _opened_if(tree: Tree, path: Path, digest: str) -> Iterator[int]:
-    """The file at `path`, open, if it has this content; else NotFound."""
-    if tree.digest(path) != digest:
-        raise NotFound(path)
-    with tree.at(path) as place, opened(place, path) as file:
-        yield file
+def _opened_if(tree: Tree, path: Path, digest: str) -> int | None:
+    """The file at `path`, open, if it has this content."""
+    with contextlib.suppress(StoreError), tree.at(path) as place, opened(place, path) as file:
+        if hex_digest(chunks_of(file)) == digest:
+            os.lseek(file, 0, os.SEEK_SET)
+            return os.dup(file)
+    return None
 
 
 def _last_to_prune(connection: sqlite3.Connection, keep: timedelta | int) -> int | None:
