@@ -356,7 +356,7 @@ def test_memory_is_shown_without_being_touched(run, tmp_path):
         == "/memories/bytes.md\n\n    caf\ufffd\n\n/memories/topics/races.md\n\n    Look for \ufffd[2Junlocked\ufffd writes\n\n"
     )
     tree = run("memory", "tree").stdout.splitlines()
-    assert tree[:3] == ["memory_storage/memories/", "    bytes.md  5 B", "    topics/"]
+    assert tree[:3] == ["/memories/", "    bytes.md  5 B", "    topics/"]
     assert tree[3].startswith("        races.md  ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
