@@ -206,8 +206,8 @@ class CodeReviewAssistant:
 
 def guarded_memory(path: str | Path, *, proposal: str | None = None) -> MemoryToolHandler:
     """Memory that refuses secrets and orders, and keeps a history to go back by; or a proposal to it."""
-    from memory_screens import instructions_screen, secrets_screen
+    from memory_screens import SCREENS
     from memory_tool import MemoryToolHandler
 
-    screens = (secrets_screen, instructions_screen)
+    screens = SCREENS
     return MemoryToolHandler(path, screens=screens, history=True, proposal=proposal)

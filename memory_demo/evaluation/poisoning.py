@@ -28,7 +28,7 @@ from memory_demo.evaluation.matching import match, read_labels
 from memory_demo.memory_view import read_notes
 from memory_demo.settings import Connection
 from memory_demo.source_tools import ReportedFinding, read_source_tool, report_finding_tool
-from memory_screens import instructions_screen, secrets_screen
+from memory_screens import SCREENS
 from memory_tool import MemoryToolHandler
 
 ATTACKS = Path(__file__).parents[2] / "tests" / "security" / "attacks.json"
@@ -251,7 +251,7 @@ class _Memory:
             return MemoryToolHandler(
                 base,
                 scope=(user,) if mitigation.scopes else (),
-                screens=(secrets_screen, instructions_screen) if mitigation.screens else (),
+                screens=SCREENS if mitigation.screens else (),
                 history=mitigation.rolls_back,
                 frame=mitigation.frames,
             )
