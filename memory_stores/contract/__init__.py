@@ -18,20 +18,38 @@ from __future__ import annotations
 
 import pytest
 
-for _part in ("files", "kills", "limits", "races", "tenants", "texts", "versions"):
+for _part in (
+    "files",
+    "kills",
+    "limits",
+    "races",
+    "recording",
+    "retention",
+    "tenants",
+    "texts",
+    "undo",
+    "versions",
+):
     pytest.register_assert_rewrite(f"{__name__}.{_part}")
 
 from memory_stores.contract.files import FilesContract  # noqa: E402  # after the line that has its asserts explained
 from memory_stores.contract.kills import KillsContract  # noqa: E402
 from memory_stores.contract.limits import LimitsContract  # noqa: E402
 from memory_stores.contract.races import RacesContract  # noqa: E402
+from memory_stores.contract.retention import RetentionContract  # noqa: E402
 from memory_stores.contract.tenants import TenantsContract  # noqa: E402
 from memory_stores.contract.texts import TextsContract  # noqa: E402
+from memory_stores.contract.undo import UndoContract  # noqa: E402
+from memory_stores.contract.versions import VersionsContract  # noqa: E402
 
-__all__ = ["StoreContract"]
+__all__ = ["StoreContract", "VersionedStoreContract"]
 
 
 class StoreContract(
     FilesContract, TextsContract, LimitsContract, TenantsContract, RacesContract, KillsContract
 ):
     """What any store must do."""
+
+
+class VersionedStoreContract(StoreContract, VersionsContract, UndoContract, RetentionContract):
+    """What a store with a history must do."""

@@ -104,7 +104,9 @@ class SqliteChange:
             raise NotADirectory(path)
         below = self._select(*_below(path))
         deepest = None if depth is None else len(path) + depth
-        return iter(sorted([top, *(entry for entry in below if deepest is None or len(entry.path) <= deepest)]))
+        return iter(
+            sorted([top, *(entry for entry in below if deepest is None or len(entry.path) <= deepest)])
+        )
 
     def write(self, path: Path, data: bytes) -> None:
         old = self.find(path)

@@ -39,7 +39,22 @@ STEPS = st.one_of(
 CHANGES = st.lists(st.tuples(st.lists(STEPS, max_size=4), st.booleans()), max_size=6)
 
 # Wildcards of SQL and shells, quotes, and neighbours of each other in any order.
-ODD_NAMES = ("a_b", "axb", "a%", "a%b", "a*", "a?", "it's", 'say "so"', "a;b", "#", "~", "$HOME", "-rf", "[a]")
+ODD_NAMES = (
+    "a_b",
+    "axb",
+    "a%",
+    "a%b",
+    "a*",
+    "a?",
+    "it's",
+    'say "so"',
+    "a;b",
+    "#",
+    "~",
+    "$HOME",
+    "-rf",
+    "[a]",
+)
 MORE_NAMES = (".hidden", "node_modules", "ünï", "日本", "🦜", "n" * 255)
 
 
@@ -203,7 +218,9 @@ class FilesContract(StoreTests):
         check()
 
     def test_entries_come_in_the_order_of_the_paths(self, store: MemoryStore) -> None:
-        paths = [(*parents, name) for parents in ((), ("a",), ("a-b",), ("a", "b")) for name in ("x", "b-", "é")]
+        paths = [
+            (*parents, name) for parents in ((), ("a",), ("a-b",), ("a", "b")) for name in ("x", "b-", "é")
+        ]
         with store.change() as change:
             for path in reversed(paths):
                 change.write(path, b"data")

@@ -72,9 +72,7 @@ class StoreTests:
 
 
 def contents(reader: Reader) -> Contents:
-    return {
-        entry.path: None if entry.is_directory else reader.read(entry.path) for entry in reader.entries()
-    }
+    return {entry.path: None if entry.is_directory else reader.read(entry.path) for entry in reader.entries()}
 
 
 def files(reader: Reader) -> dict[Path, bytes]:

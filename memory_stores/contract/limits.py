@@ -24,7 +24,9 @@ def write_until_full(name: str, store: MemoryStore) -> int:
     raise AssertionError("the store did not refuse")
 
 
-def write_until_full_and_tell(connection: Connection, tenant: Tenant, name: str, limits: dict[str, int]) -> None:
+def write_until_full_and_tell(
+    connection: Connection, tenant: Tenant, name: str, limits: dict[str, int]
+) -> None:
     try:
         connection.send(write_until_full(name, tenant.store(**limits)))
     except Exception as error:
@@ -109,9 +111,7 @@ class LimitsContract(StoreTests):
 
     @pytest.mark.parametrize("workers", ["threads", "processes"])
     @pytest.mark.parametrize("limits", [{"max_files": 21}, {"max_total_bytes": 215}], ids=["files", "bytes"])
-    def test_limits_hold_when_many_write(
-        self, workers: str, limits: dict[str, int], tenant: Tenant
-    ) -> None:
+    def test_limits_hold_when_many_write(self, workers: str, limits: dict[str, int], tenant: Tenant) -> None:
         if workers == "threads":
             store = tenant.store(**limits)
             with ThreadPoolExecutor(RACERS) as pool:
@@ -119,7 +119,8 @@ class LimitsContract(StoreTests):
         else:
             with ExitStack() as stack:
                 racers = [
-                    stack.enter_context(process(write_until_full_and_tell, tenant, name, limits)) for name in "abcd"
+                    stack.enter_context(process(write_until_full_and_tell, tenant, name, limits))
+                    for name in "abcd"
                 ]
                 written = [answer_of(connection) for _, connection in racers]
         assert sum(written) == 21

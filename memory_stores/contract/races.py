@@ -24,13 +24,17 @@ def edit(handler: MemoryToolHandler, worker: int, edits: int) -> None:
         if number % 2:
             answer = handler.execute(command="insert", path=f"{M}/log", insert_line=1, insert_text=line)
         else:
-            answer = handler.execute(command="str_replace", path=f"{M}/log", old_str="end", new_str=f"{line}\nend")
+            answer = handler.execute(
+                command="str_replace", path=f"{M}/log", old_str="end", new_str=f"{line}\nend"
+            )
         assert "success" in answer, answer
 
 
-def edit_and_tell(connection: Connection, tenant: Tenant, worker: int, edits: int) -> None:
+def edit_and_tell(
+    connection: Connection, tenant: Tenant, worker: int, edits: int, history: bool = False
+) -> None:
     try:
-        edit(MemoryToolHandler(store=tenant.store()), worker, edits)
+        edit(MemoryToolHandler(store=tenant.store(), history=history), worker, edits)
         connection.send("done")
     except (Exception, AssertionError) as error:
         connection.send(error)

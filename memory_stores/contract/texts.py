@@ -275,9 +275,7 @@ class TextsContract(StoreTests):
             f"{M}/{name}" for name in names
         ]
 
-    def test_a_refusal_is_one_sentence_and_shows_no_path_of_this_machine(
-        self, tenant: Tenant
-    ) -> None:
+    def test_a_refusal_is_one_sentence_and_shows_no_path_of_this_machine(self, tenant: Tenant) -> None:
         store = tenant.store(max_file_bytes=20, max_files=2)
         fill(store, file="file", dir__inner="inner")
         handler = MemoryToolHandler(store=store)

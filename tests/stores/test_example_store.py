@@ -25,7 +25,9 @@ class TestSqliteStore(StoreContract):
         with one.change(), pytest.raises(Busy), other.change():
             pass
         with one.change():
-            answer = MemoryToolHandler(store=other).execute(command="create", path="/memories/a", file_text="")
+            answer = MemoryToolHandler(store=other).execute(
+                command="create", path="/memories/a", file_text=""
+            )
         assert answer == {"error": "Another program is changing the memory directory: try again later."}
 
     def test_a_history_is_refused(self, make_store: MakeStore) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from memory_stores import FileStore
-from memory_stores.contract import StoreContract
+from memory_stores.contract import VersionedStoreContract
 from memory_stores.contract.harness import MakeStore
 
 
-class TestFileStore(StoreContract):
+class TestFileStore(VersionedStoreContract):
     @pytest.fixture
     def make_store(self, memory_disk: Path) -> MakeStore:
         return partial(FileStore, memory_disk)
