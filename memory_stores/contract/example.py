@@ -84,7 +84,7 @@ class SqliteChange:
         self.store, self.db = store, db
 
     def find(self, path: Path) -> Entry | None:
-        entries = self._select("path = ?", [_key(path)])
+        entries = self._select("path = ?", [key_of(path)])
         return entries[0] if entries else None if path else Entry((), 0, True)
 
     def read(self, path: Path) -> bytes:
@@ -94,7 +94,7 @@ class SqliteChange:
         if entry.is_directory:
             raise IsDirectory(path)
         query = "SELECT content FROM files WHERE tenant = ? AND path = ?"
-        return bytes(self.db.execute(query, [self.store.tenant, _key(path)]).fetchone()[0])
+        return bytes(self.db.execute(query, [self.store.tenant, key_of(path)]).fetchone()[0])
 
     def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
         top = self.find(path)
@@ -102,10 +102,10 @@ class SqliteChange:
             raise NotFound(path)
         if not top.is_directory:
             raise NotADirectory(path)
-        below = self._select(*_below(path))
+        inner = self._select(*below(path))
         deepest = None if depth is None else len(path) + depth
         return iter(
-            sorted([top, *(entry for entry in below if deepest is None or len(entry.path) <= deepest)])
+            sorted([top, *(entry for entry in inner if deepest is None or len(entry.path) <= deepest)])
         )
 
     def write(self, path: Path, data: bytes) -> None:
@@ -119,9 +119,9 @@ class SqliteChange:
     def remove(self, path: Path) -> None:
         if self.find(path) is None:
             raise NotFound(path)
-        condition, values = _below(path)
+        condition, values = below(path)
         query = f"DELETE FROM files WHERE tenant = ? AND (path = ? OR {condition})"
-        self.db.execute(query, [self.store.tenant, _key(path), *values])
+        self.db.execute(query, [self.store.tenant, key_of(path), *values])
 
     def move(self, old: Path, new: Path) -> None:
         if self.find(old) is None:
@@ -129,9 +129,9 @@ class SqliteChange:
         if self.find(new):
             raise Occupied(new)
         self._make_directories(new[:-1])
-        condition, values = _below(old)
+        condition, values = below(old)
         query = f"UPDATE files SET path = ? || substr(path, ?) WHERE tenant = ? AND (path = ? OR {condition})"
-        self.db.execute(query, [_key(new), len(_key(old)) + 1, self.store.tenant, _key(old), *values])
+        self.db.execute(query, [key_of(new), len(key_of(old)) + 1, self.store.tenant, key_of(old), *values])
 
     def _make_directories(self, path: Path) -> None:
         for depth in range(1, len(path) + 1):
@@ -152,7 +152,7 @@ class SqliteChange:
             raise StoreLimit(limit=self.store.max_files, size=self.store.max_total_bytes)
 
     def _insert(self, path: Path, content: bytes | None) -> None:
-        self.db.execute("REPLACE INTO files VALUES (?, ?, ?)", [self.store.tenant, _key(path), content])
+        self.db.execute("REPLACE INTO files VALUES (?, ?, ?)", [self.store.tenant, key_of(path), content])
 
     def _select(self, condition: str, values: Sequence[str]) -> list[Entry]:
         query = f"SELECT path, length(content) FROM files WHERE tenant = ? AND {condition}"
@@ -160,10 +160,10 @@ class SqliteChange:
         return [Entry(tuple(key.split("/")), size or 0, size is None) for key, size in rows]
 
 
-def _key(path: Path) -> str:
+def key_of(path: Path) -> str:
     return "/".join(path)
 
 
-def _below(path: Path) -> tuple[str, list[str]]:
+def below(path: Path) -> tuple[str, list[str]]:
     """A condition for what is below a directory: a range, as in LIKE a name with % or _ would stand for others."""
-    return ("path >= ? AND path < ?", [f"{_key(path)}/", f"{_key(path)}0"]) if path else ("path > ''", [])
+    return ("path >= ? AND path < ?", [f"{key_of(path)}/", f"{key_of(path)}0"]) if path else ("path > ''", [])

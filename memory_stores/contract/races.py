@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 
 import pytest
@@ -98,18 +97,20 @@ class RacesContract(StoreTests):
         assert seen == {b"a", b"b"}, "the other process wrote meanwhile"
 
     def test_a_writer_waits_for_the_one_before(self, tenant: Tenant) -> None:
-        store, entered = tenant.store(), threading.Event()
+        store, other, entered = tenant.store(), tenant.store(), threading.Event()
 
         def write() -> None:
-            with tenant.store().change() as change:
+            with other.change() as change:
                 entered.set()
                 change.write(("count",), change.read(("count",)) + b"2")
 
-        with _running(write) as start, store.change() as change:
-            change.write(("count",), b"0")
-            start()
-            assert not entered.wait(0.2)
-            change.write(("count",), b"01")
+        with ThreadPoolExecutor(1) as pool:
+            with store.change() as change:
+                change.write(("count",), b"0")
+                job = pool.submit(write)
+                assert not entered.wait(0.2)
+                change.write(("count",), b"01")
+            job.result()
         assert contents(store) == {(): None, ("count",): b"012"}
 
     def test_changes_that_do_not_come_to_their_end_hold_up_nobody(self, store: MemoryStore) -> None:
@@ -129,13 +130,3 @@ class RacesContract(StoreTests):
                 failures += isinstance(job.exception(), ZeroDivisionError)
         assert failures == 10
         assert store.read(("log",)) == b"x" * 20
-
-
-@contextmanager
-def _running(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """A thread to be started in the block and waited for at its end; what it raises is raised there."""
-    with ThreadPoolExecutor(1) as pool:
-        jobs = list[object]()
-        yield lambda: jobs.append(pool.submit(work))
-        for job in jobs:
-            job.result()  # type: ignore[attr-defined]  # a Future
