@@ -44,7 +44,7 @@ class PrefixOfTenants(SqliteStore):
     """Joins the parts of a scope, so that two scopes are one."""
 
     def __init__(self, database: FilePath, scope: Sequence[str] = (), **limits: int) -> None:
-        super().__init__(database, ("/".join(scope),), **limits)  # type: ignore[arg-type]  # limits by name
+        super().__init__(database, ("/".join(scope),), **limits)
 
 
 class TornWrites(SqliteStore):
@@ -173,7 +173,7 @@ BROKEN = [
 
 
 def run(
-    test: Callable[..., None], store: type[SqliteStore], disk: FilePath, options: dict[str, object]
+    test: Callable[..., None], store: type[SqliteStore], disk: FilePath, options: Mapping[str, object]
 ) -> None:
     """Run a test of the contract as pytest does, with the fixtures that it names."""
     make_store = partial(store, disk / "memory.db")
