@@ -28,7 +28,7 @@ from memory_stores.contract.recording import (
     run,
     versioned,
 )
-from memory_stores.history import HistoryError
+from memory_stores.history import HistoryError, RecordedChange
 from memory_stores.protocol import MemoryStore, NotKept
 from memory_tool import MemoryToolHandler
 
@@ -144,10 +144,10 @@ class VersionsContract(RecordingTests):
         handler, other = recorder(tenant), recorder(tenant)
         old = [create(handler, name, f"{name}\n") for name in ("a", "d/b", "e")]
         with versioned(handler.store).change() as change:
-            change.write(("a",), b"new\n")
-            change.record(("a",), "modified", "writer")
-            change.move(("d",), ("f",))
-            change.remove(("e",))
+            recorded = RecordedChange(change, "writer")
+            recorded.write(("a",), b"new\n")
+            recorded.move(("d",), ("f",))
+            recorded.remove(("e",))
             assert [other.history.content(version.id) for version in old] == [b"a\n", b"d/b\n", b"e\n"]
             assert other.history.versions() == old
         assert [other.history.content(version.id) for version in old] == [b"a\n", b"d/b\n", b"e\n"]
