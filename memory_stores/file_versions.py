@@ -100,17 +100,21 @@ class FileVersions:
 
     def begins(self) -> datetime | None:
         with self._reading() as connection:
-            row = connection.execute("SELECT until FROM pruned").fetchone()
-            return _time(row[0]) if row else None
+            pruned = connection.execute("SELECT until FROM pruned").fetchone()
+            oldest = connection.execute("SELECT min(created_at) FROM versions").fetchone()
+            return _time(oldest[0] or pruned[0]) if pruned else None
+
+    def exist(self) -> bool:
+        return self._file.exists()
 
     def has(self, change_id: str) -> bool:
         return next(self.select(None, change_id, None), None) is not None
 
-    def content(self, version_id: str, tree: Tree) -> bytes | None:
+    def content(self, version_id: str, holders: Holders) -> bytes | None:
         version = self.find(version_id)
         if version and version.operation == "deleted" and not version.redacted:
             return None
-        with self.opened_content(version_id, lambda path: [(tree, path)]) as (file, size):
+        with self.opened_content(version_id, holders) as (file, size):
             if size > READ_BYTES:
                 raise TooLarge(size=size)
             return b"".join(chunks_of(file))
@@ -255,18 +259,18 @@ class FileVersions:
             )
             # FULL flushes each change; secure_delete overwrites what redact takes away.
             connection.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;" + _SCHEMA
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"
+                f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;"
             )
             return connection
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that only reads: it needs no right to write, and there may be no history yet."""
-        if not self._file.exists():
+        connection = _opened_to_read(self._file) if self.exist() else None
+        if connection is None or not _has_tables(connection):
             connection = sqlite3.connect(":memory:")
             connection.executescript(_SCHEMA)
-        else:
-            connection = _opened_to_read(self._file)
         with contextlib.closing(connection), _sqlite_errors():
             yield connection
 
@@ -289,6 +293,15 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
         )
         connection.execute("PRAGMA query_only = ON")
         return connection
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """Whether the process that made the file got so far."""
+    with _sqlite_errors():
+        found = connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    if not found:
+        connection.close()
+    return bool(found)
 
 
 def _opened_if(tree: Tree, path: Path, digest: str) -> int | None:
