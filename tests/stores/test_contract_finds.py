@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
+from hypothesis import Phase, settings
 
 from memory_stores.contract import StoreContract
 from memory_stores.contract.example import SqliteChange, SqliteStore, key_of
@@ -189,6 +190,17 @@ def run(
     test(StoreContract(), **{name: given[name] for name in wanted})
 
 
+@pytest.fixture
+def unshrunk() -> Iterator[None]:
+    """A counterexample is enough: a small one is for people."""
+    settings.register_profile("unshrunk", settings.default, phases=[Phase.generate])
+    before = settings.get_current_profile_name()
+    settings.load_profile("unshrunk")
+    yield
+    settings.load_profile(before)
+
+
+@pytest.mark.usefixtures("unshrunk")
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.what}: {broken.test.__name__}")
 def test_a_broken_store_fails(broken: Broken, memory_disk: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
     run(broken.test, SqliteStore, memory_disk, broken.options)  # the control
