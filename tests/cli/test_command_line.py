@@ -40,7 +40,7 @@ def app(tmp_path):
 def one_sentence(done):
     """The only line on stderr, as long as it is one."""
     [line] = done.stderr.splitlines()
-    assert line.startswith("code_review_demo: ")
+    assert line.startswith("memory-review: ")
     assert line.endswith((".", "?"))
     return line
 
@@ -278,7 +278,7 @@ def test_a_rate_limit_that_holds_after_retries_ends_in_one_sentence(run, app, se
     done = run("review", "app.py", "--symptom", SYMPTOM, **settings)
     assert done.returncode == 2
     *_, last = done.stderr.splitlines()
-    assert last == "code_review_demo: The rate limit still holds after retries; repeat the call in 7 s."
+    assert last == "memory-review: The rate limit still holds after retries; repeat the call in 7 s."
     assert (
         "Live, because ANTHROPIC_API_KEY is set in the environment. The reviewer is claude-sonnet-5-5."
         in done.stdout
