@@ -364,6 +364,22 @@ def test_memory_is_shown_without_being_touched(run, tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("arguments", [("show",), ("clear", "--yes")])
+def test_a_memory_that_is_a_link_is_refused_in_one_sentence(run, tmp_path, arguments):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "note.md").write_text("canary\n", "utf-8")
+    (tmp_path / "memory_storage").mkdir()
+    try:
+        (tmp_path / "memory_storage" / "memories").symlink_to(elsewhere, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links for this user; CI runs it on Linux and macOS")
+    done = run("memory", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is a link" in one_sentence(done)
+    assert (elsewhere / "note.md").read_text("utf-8") == "canary\n"
+
+
 def test_memory_is_cleared_only_on_a_yes(run, tmp_path):
     root = tmp_path / "memory_storage" / "memories"
     (root / "topics").mkdir(parents=True)
