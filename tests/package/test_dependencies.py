@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "pyproject.toml").read_text("utf-8")
 PROJECT = tomllib.loads(TEXT)["project"]
 BASE, EXTRAS = PROJECT["dependencies"], PROJECT["optional-dependencies"]
+PROVIDED_BY = importlib.metadata.packages_distributions()
 OURS = {"memory_tool", "memory_screens", "memory_stores", "memory_demo", "demo_helpers", "scripts"}
 
 
@@ -24,7 +25,6 @@ def names(requirements):
 
 def imported(path):
     """The distributions whose modules a file imports, at whatever place in it."""
-    provide = importlib.metadata.packages_distributions()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -33,7 +33,7 @@ def imported(path):
         else:
             continue
         for module in {module.partition(".")[0] for module in modules} - OURS - set(sys.stdlib_module_names):
-            yield module, {canonicalize_name(name) for name in provide.get(module, [module])}
+            yield module, {canonicalize_name(name) for name in PROVIDED_BY.get(module, [module])}
 
 
 def undeclared(paths, requirements):
