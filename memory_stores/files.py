@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
 import os
 import re
 import sys
@@ -50,6 +51,7 @@ from memory_stores.protocol import (
     NotADirectory,
     NotAFile,
     NotFound,
+    NotKept,
     Occupied,
     Operation,
     Path,
@@ -57,7 +59,9 @@ from memory_stores.protocol import (
     StoreLimit,
     Version,
 )
-from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way
+from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way, steps_under_way
+
+logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 30.0
 
@@ -107,15 +111,11 @@ class FileStore:
 
     def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
         self._recover()
-        try:
-            yield from self._tree.entries(path, depth)
-        except NotADirectory:
-            raise NotFound(path) from None
+        return self._tree.entries(path, depth)
 
     @contextlib.contextmanager
     def change(self) -> Iterator[FileChange]:
-        with self._locked(LOCK_SECONDS), self._opened_log() as log, self._opened_staging() as staging:
-            change = self._started(log, staging)
+        with self._writing(LOCK_SECONDS) as change:
             try:
                 yield change
                 change.commit()
@@ -132,7 +132,23 @@ class FileStore:
         return self._versions.find(version_id)
 
     def content(self, version_id: str) -> bytes | None:
-        return self._versions.content(version_id, self._tree)
+        self._recover()
+        for _ in range(3):  # a writer may put the content elsewhere while this looks for it
+            with contextlib.suppress(NotKept):
+                return self._versions.content(version_id, self._holders)
+        return self._versions.content(version_id, self._holders)
+
+    def _holders(self, path: Path) -> Iterator[tuple[Tree, Path]]:
+        """Where content that was once at `path` may be: there, or where the change under way has put it."""
+        yield self._tree, path
+        staged, places = Tree(self._staged.name), [path]
+        for step in steps_under_way(self._state):
+            top = tuple(step["path"])
+            for inner in [place[len(top) :] for place in places if place[: len(top)] == top]:
+                yield from ((staged, (step[key], *inner)) for key in ("staged", "saved") if key in step)
+                if step["step"] == "moved":
+                    places.append((*step["to"], *inner))
+                    yield self._tree, places[-1]
 
     def history_begins(self) -> datetime | None:
         return self._versions.begins()
@@ -159,38 +175,27 @@ class FileStore:
     def _recover(self) -> None:
         """Take back the change of a process that was killed, unless a writer is at work."""
         if is_under_way(self._state):
-            busy = contextlib.suppress(StoreError)
-            with busy, self._locked(0), self._opened_log() as log, self._opened_staging() as staging:
-                self._started(log, staging)
-
-    def _started(self, log: UndoLog, staging: Directory) -> FileChange:
-        """A change, once what a killed process left is brought to its end."""
-        change = FileChange(
-            str(self.root),
-            self._versions,
-            log,
-            staging,
-            Tree(self._staged.name),
-            self.limits,
-        )
-        change.recover()
-        return change
+            with contextlib.suppress(StoreError), self._writing(0):
+                pass
 
     @contextlib.contextmanager
-    def _opened_log(self) -> Iterator[UndoLog]:
-        with store_errors(), contextlib.closing(UndoLog(self._state)) as log:
-            yield log
+    def _writing(self, seconds: float) -> Iterator[FileChange]:
+        """A change under the lock, once what a killed process left is brought to its end."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._locked(seconds))
+            with store_errors():
+                log = stack.enter_context(contextlib.closing(UndoLog(self._state)))
+                staging = stack.enter_context(self._staging_directory())
+                staged = Tree(self._staged.name)
+                change = FileChange(str(self.root), self._versions, log, staging, staged, self.limits)
+                change.recover()
+            yield change
 
-    @contextlib.contextmanager
-    def _opened_staging(self) -> Iterator[Directory]:
-        with store_errors():
-            try:
-                directory = Directory(self._staged)
-            except FileNotFoundError:
-                self._staged.make()
-                directory = Directory(self._staged)
-            with directory:
-                yield directory
+    def _staging_directory(self) -> Directory:
+        with contextlib.suppress(FileNotFoundError):
+            return Directory(self._staged)
+        self._staged.make()
+        return Directory(self._staged)
 
     @contextlib.contextmanager
     def _locked(self, seconds: float) -> Iterator[None]:
@@ -238,7 +243,7 @@ class FileChange:
         self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
         self._id = uuid.uuid4().hex
         self._usage = self._usage_before = log.usage()
-        self._recorded = False
+        self._recorded = self._committed = False
         self._read: set[Path] = set()
         self._displaced: list[tuple[Path, str]] = []
         self._names = map(str, itertools.count())
@@ -301,15 +306,24 @@ class FileChange:
         self._versions.prune(keep)
 
     def commit(self) -> None:
-        """Keep the change. Once the versions are written, it cannot be taken back any more."""
-        if self._steps:
+        """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
+        if not self._steps:
+            return
+        if self._recorded:
             self._versions.commit()
+        elif self._displaced:
             self._note("committed", ())
+        self._committed = True
+        try:
             self._clean_up(self._steps)
             self._log.end(self._usage)
+        except OSError:
+            logger.exception("a change is kept, and the next one will clean up after it")
 
     def roll_back(self) -> None:
         """Take back every step, newest first."""
+        if self._committed:
+            return
         self._versions.roll_back()
         if self._steps:
             self._take_back(self._steps)
@@ -325,6 +339,8 @@ class FileChange:
             self._clean_up(steps)
         else:
             self._take_back(steps)
+            if "recorded" in kinds:
+                self._versions.drop_unused()
         self._log.end(None)
         self._usage = self._usage_before = None
 
@@ -364,7 +380,8 @@ class FileChange:
                 write_flushed(file, chunks)
             if place.found is None:
                 rename_to_free_name(staged, place)
-            elif not swapped(staged, place):
+                return
+            if not swapped(staged, place):
                 self._save(place, self._staging.place(saved), path)
                 staged.replace(place)
             self._displaced += [(path, name), (path, saved)]
@@ -389,6 +406,7 @@ class FileChange:
                 gone = self._counted(path, sys.maxsize) if place.is_directory else _usage_of(place)
                 name = next(self._names)
                 self._note("removed", path, staged=name)
+                remove_all(self._staging.find(name))  # what a writer left that was killed before it took note
                 rename_to_free_name(place, self._staging.place(name))
                 self._displaced.append((path, name))
                 self._use(-gone.files, -gone.size)
@@ -421,31 +439,36 @@ class FileChange:
     def _clean_up(self, steps: Sequence[Step]) -> None:
         """Let go of what the steps put aside; content that a version needs goes into the history."""
         recorded = any(step["step"] == "recorded" for step in steps)
+        needed = recorded or self._versions.exist()
         for name in _put_aside(steps):
             place = self._staging.find(name)
-            if recorded and place.found is not None:
+            if needed and place.found is not None:
                 self._versions.keep(place, self._digests)
             remove_all(place.looked())
         if recorded:
             self._versions.drop_unused()
 
     def _take_back(self, steps: Sequence[Step]) -> None:
+        copies: set[int] = set()
         for step in reversed(steps):
             with contextlib.suppress(OSError, StoreError):
-                self._take_back_step(step, tuple(step["path"]))
+                self._take_back_step(step, tuple(step["path"]), copies)
         for name in _put_aside(steps):
             remove_all(self._staging.find(name))
 
-    def _take_back_step(self, step: Step, path: Path) -> None:
+    def _take_back_step(self, step: Step, path: Path, copies: set[int]) -> None:
+        """Only what is still what the step made is touched: its file, or one of the `copies` put back in its place."""
         with self._tree.at(path) as place:
+            is_ours = place.inode in {step.get("inode"), *copies}
             match step["step"]:
                 case "made":
                     place.rmdir()
-                case "created" if place.inode == step["inode"]:
+                case "created" if is_ours:
                     place.unlink()
-                case "replaced" if place.inode == step["inode"]:
+                case "replaced" if is_ours:
                     saved = self._staging.find(step["saved"])
                     old = self._staging.place(step["staged"]) if saved.found is None else saved
+                    copies.add(old.looked().inode)
                     old.replace(place)
                 case "removed":
                     rename_to_free_name(self._staging.place(step["staged"]), place)
