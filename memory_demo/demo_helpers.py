@@ -111,8 +111,9 @@ def read_reply(response: BetaMessage) -> tuple[list[dict[str, Any]], list[ToolUs
         if block["type"] == "tool_use":
             taken = {use.id for use in uses}
             new_id = next(name for name in _numbered(block["id"]) if name not in taken)
-            uses.append(ToolUse(new_id, block["name"], block["input"]))
-            block |= {"id": new_id, "input": block["input"] if isinstance(block["input"], dict) else {}}
+            given = block.get("input")
+            uses.append(ToolUse(new_id, block["name"], given))
+            block |= {"id": new_id, "input": given if isinstance(given, dict) else {}}
         content.append(block)
     return content, uses
 
@@ -336,18 +337,19 @@ def _send(client: anthropic.Anthropic, params: dict[str, Any], stream: bool, say
 
 
 def _streamed(client: anthropic.Anthropic, params: dict[str, Any], say: Say) -> BetaMessage | None:
-    def events() -> Iterator[Any]:
+    def read() -> Iterator[tuple[str, BetaMessage | None]]:
         try:
-            yield from stream
+            for event in stream:
+                yield _read_event(event)
         except Exception as error:
             raise _unreadable(error) from error
 
-    stopped = False
+    whole = None
     with client.beta.messages.stream(**params) as stream:
-        for event in events():
-            stopped = event.type == "message_stop"
-            _say_event(event, say)
-        return stream.current_message_snapshot if stopped else None
+        for words, message in read():
+            say(words, end="")
+            whole = message or whole
+    return whole
 
 
 # The driver for AsyncAnthropic.
@@ -461,19 +463,19 @@ async def _send_async(
 async def _streamed_async(
     client: anthropic.AsyncAnthropic, params: dict[str, Any], say: Say
 ) -> BetaMessage | None:
-    async def events() -> AsyncIterator[Any]:
+    async def read() -> AsyncIterator[tuple[str, BetaMessage | None]]:
         try:
             async for event in stream:
-                yield event
+                yield _read_event(event)
         except Exception as error:
             raise _unreadable(error) from error
 
-    stopped = False
+    whole = None
     async with client.beta.messages.stream(**params) as stream:
-        async for event in events():
-            stopped = event.type == "message_stop"
-            _say_event(event, say)
-        return stream.current_message_snapshot if stopped else None
+        async for words, message in read():
+            say(words, end="")
+            whole = message or whole
+    return whole
 
 
 # Tools.
@@ -663,6 +665,15 @@ def _is_block(block: object) -> bool:
     return all(isinstance(getattr(block, name, None), str) for name in names)
 
 
+def _read_event(event: Any) -> tuple[str, BetaMessage | None]:
+    """The text that a stream's event adds, and the whole message if it is the event that ends it."""
+    if event.type == "text":
+        return event.text, None
+    if event.type == "content_block_stop":
+        return ("\n" if event.content_block.type == "text" else ""), None
+    return "", (event.message if event.type == "message_stop" else None)
+
+
 def _unreadable(error: Exception) -> Exception:
     return error if isinstance(error, anthropic.APIError | httpx2.RequestError) else _UnreadableReply()
 
@@ -714,13 +725,6 @@ def _api_message(error: anthropic.APIStatusError) -> str:
 
 
 # verbose=True.
-
-
-def _say_event(event: Any, say: Say) -> None:
-    if event.type == "text":
-        say(event.text, end="")
-    elif event.type == "content_block_stop" and event.content_block.type == "text":
-        say("")
 
 
 def _say_turn(turn: Turn, say: Say) -> None:
