@@ -660,8 +660,8 @@ def _is_whole(message: BetaMessage) -> bool:
 
 
 def _is_block(block: object) -> bool:
-    needs = {"text": ("type", "text"), "tool_use": ("type", "id", "name")}
-    names = needs.get(getattr(block, "type", ""), ("type",))
+    needs = {"text": ("text",), "tool_use": ("id", "name")}
+    names = ("type", *needs.get(str(getattr(block, "type", None)), ()))
     return all(isinstance(getattr(block, name, None), str) for name in names)
 
 
