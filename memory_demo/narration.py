@@ -31,54 +31,42 @@ def story(turn: Turn) -> list[str]:
 
 
 def sentence(call: ToolCall) -> str:
-    """One tool call in one line: what was done, or what was tried and why it failed."""
-    did, tried = _memory(call) if call.name == "memory" else _other(call)
-    if not call.is_error:
-        return _short(did)
-    return f"{_short(tried)}, which failed: {_short(_text(call.result))}"
+    """One tool call in one line: what was asked -> what came of it."""
+    asked = _memory_asked(call.input) if call.name == "memory" else _asked(call)
+    if call.is_error:
+        return f"{_short(asked)} -> error: {_short(_text(call.result))}"
+    done = _memory_done(call.input) if call.name == "memory" else _done(_text(call.result))
+    return f"{_short(asked)} -> {_short(done)}"
 
 
-def _memory(call: ToolCall) -> tuple[str, str]:
-    given = call.input
-    path, old, new = (_shown(given, key) for key in ("path", "old_path", "new_path"))
-    match given.get("command"):
-        case "view":
-            where = path + _lines(given.get("view_range"))
-            return f"looked at {where}", f"tried to look at {where}"
-        case "create":
-            size = _counted(str(given.get("file_text", "")))
-            return f"wrote {path}, {size}", f"tried to write {path}"
-        case "str_replace":
-            return f"edited {path}", f"tried to edit {path}"
-        case "insert":
-            size = _counted(str(given.get("insert_text", "")))
-            return f"added {size} to {path}", f"tried to add {size} to {path}"
-        case "delete":
-            return f"deleted {path}", f"tried to delete {path}"
-        case "rename":
-            return f"renamed {old} to {new}", f"tried to rename {old} to {new}"
-        case command:
-            return f"did {command!r} in memory", f"tried {command!r} in memory"
+def _memory_asked(given: Mapping[str, Any]) -> str:
+    words = (given.get(key) for key in ("command", "path", "old_path", "new_path"))
+    return " ".join(["memory", *(str(word) for word in words if word is not None)])
 
 
-def _other(call: ToolCall) -> tuple[str, str]:
-    """A tool that we know nothing of: its name, the short ones of its values, and how much came back."""
-    values = (str(value) for value in call.input.values())
-    asked = " ".join([call.name, *(value for value in values if len(value) <= 40)])
-    came = _text(call.result)
-    return f"{asked} -> {came if len(came.splitlines()) <= 1 else _counted(came)}", asked
-
-
-def _lines(view_range: object) -> str:
-    match view_range:
-        case [first, last]:
-            return f", lines {first} to {last}"
+def _memory_done(given: Mapping[str, Any]) -> str:
+    match given:
+        case {"command": "view", "view_range": [first, last]}:
+            return f"lines {first} to {last} read"
+        case {"command": "create", "file_text": str(text)}:
+            return f"{_counted(text)} written"
+        case {"command": "insert", "insert_text": str(text)}:
+            return f"{_counted(text)} added"
+        case {"command": str(command)}:
+            done = {"view": "read", "str_replace": "edited", "delete": "deleted", "rename": "renamed"}
+            return done.get(command, "done")
         case _:
-            return ""
+            return "done"
 
 
-def _shown(given: Mapping[str, Any], key: str) -> str:
-    return str(given.get(key, "nothing"))
+def _asked(call: ToolCall) -> str:
+    """A tool that we know nothing of: its name and the short ones of its values."""
+    values = (str(value) for value in call.input.values())
+    return " ".join([call.name, *(value for value in values if len(value) <= 40)])
+
+
+def _done(result: str) -> str:
+    return result if len(result.splitlines()) <= 1 else _counted(result)
 
 
 def _text(result: object) -> str:

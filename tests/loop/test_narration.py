@@ -8,32 +8,37 @@ from memory_demo.demo_helpers import ToolCall
 from memory_demo.narration import narrate, sentence
 
 CALLS = {
-    "looked at /memories": {"command": "view", "path": "/memories"},
-    "looked at /memories/a.md, lines 3 to 9": {
+    "memory view /memories -> read": {"command": "view", "path": "/memories"},
+    "memory view /memories/a.md -> lines 3 to 9 read": {
         "command": "view",
         "path": "/memories/a.md",
         "view_range": [3, 9],
     },
-    "wrote /memories/a.md, 2 lines": {
+    "memory create /memories/a.md -> 2 lines written": {
         "command": "create",
         "path": "/memories/a.md",
         "file_text": "one\ntwo\n",
     },
-    "edited /memories/a.md": {"command": "str_replace", "path": "/memories/a.md", "old_str": "x"},
-    "added 1 line to /memories/a.md": {
+    "memory str_replace /memories/a.md -> edited": {
+        "command": "str_replace",
+        "path": "/memories/a.md",
+        "old_str": "x",
+    },
+    "memory insert /memories/a.md -> 1 line added": {
         "command": "insert",
         "path": "/memories/a.md",
         "insert_line": 0,
         "insert_text": "x",
     },
-    "deleted /memories/a.md": {"command": "delete", "path": "/memories/a.md"},
-    "renamed /memories/a.md to /memories/b.md": {
+    "memory delete /memories/a.md -> deleted": {"command": "delete", "path": "/memories/a.md"},
+    "memory rename /memories/a.md /memories/b.md -> renamed": {
         "command": "rename",
         "old_path": "/memories/a.md",
         "new_path": "/memories/b.md",
     },
-    "did 'burn' in memory": {"command": "burn"},
-    "did None in memory": {},
+    "memory burn -> done": {"command": "burn"},
+    "memory 3 -> done": {"command": 3},
+    "memory -> done": {},
 }
 
 
@@ -44,10 +49,11 @@ def test_memory_calls_do_not_depend_on_the_handler_s_words(expected, words):
 
 
 def test_what_failed_is_not_told_as_done():
-    call = ToolCall("memory", CALLS["deleted /memories/a.md"], "The path does not exist.", True)
-    assert sentence(call) == "tried to delete /memories/a.md, which failed: The path does not exist."
+    given = {"command": "delete", "path": "/memories/a.md"}
+    call = ToolCall("memory", given, "The path does not exist.", True)
+    assert sentence(call) == "memory delete /memories/a.md -> error: The path does not exist."
     call = ToolCall("read_source", {"path": "a.py"}, "There is no file a.py.", True)
-    assert sentence(call) == "read_source a.py, which failed: There is no file a.py."
+    assert sentence(call) == "read_source a.py -> error: There is no file a.py."
 
 
 @pytest.mark.parametrize(
@@ -63,9 +69,11 @@ def test_another_tool_is_told_by_its_short_values_and_what_came_back(result, exp
 
 def test_a_name_cannot_forge_a_line_or_steer_the_terminal():
     told = sentence(
-        ToolCall("memory", {"command": "view", "path": "/memories/a\n  wrote /memories/b\x1b[2J"}, "", False)
+        ToolCall(
+            "memory", {"command": "view", "path": "/memories/a\n  memory view /memories/b\x1b[2J"}, "", False
+        )
     )
-    assert told == "looked at /memories/a wrote /memories/b\ufffd[2J"
+    assert told == "memory view /memories/a memory view /memories/b\ufffd[2J -> read"
     assert (
         len(sentence(ToolCall("memory", {"command": "view", "path": "x" * 10_000}, "y" * 10_000, True))) < 250
     )
@@ -89,7 +97,7 @@ def test_as_a_callback_it_prints_a_line_a_tool_call(capsys):
     wire = Wire(asks, message(text("Done."), context_management=edits))
     converse_sync(wire, [{"role": "user", "content": "Go on"}], Memory(), on_turn=narrate)
     assert capsys.readouterr().out.splitlines() == [
-        "  looked at /memories",
-        "  deleted /memories/a.md",
+        "  memory view /memories -> read",
+        "  memory delete /memories/a.md -> deleted",
         "  (context editing kept 1,234 input tokens out of this request)",
     ]
