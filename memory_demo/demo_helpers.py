@@ -639,14 +639,18 @@ def _complete(message: object, say: Say) -> BetaMessage:
     if message is None:
         raise ConversationError("The API's answer ended before it was complete; repeat the call.")
     if not isinstance(message, BetaMessage) or not _is_whole(message):
-        seen = message if isinstance(message, str) else json.dumps(plain(message))
         raise ConversationError(
-            f"The answer is not a message of the Messages API; check ANTHROPIC_BASE_URL (it begins {_short(seen)!r})."
+            f"The answer is {_seen(message)}, not a message of the Messages API; check ANTHROPIC_BASE_URL."
         )
     text = "".join(block.text for block in message.content if block.type == "text").strip()
     if text:
         say(text)
     return message
+
+
+def _seen(answer: object) -> str:
+    text = answer if isinstance(answer, str) else json.dumps(plain(answer))
+    return "a page of HTML" if text.lstrip().startswith("<") else _short(text) or "empty"
 
 
 def _is_whole(message: BetaMessage) -> bool:

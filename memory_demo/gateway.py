@@ -111,17 +111,15 @@ class LeaveOut(anthropic.Middleware):
         body = request.json
         if not isinstance(body, Mapping):
             return request
-        url, headers = request.url, dict(request.headers)
-        fields = dict(body)
+        fields, headers = dict(body), request.headers
         if CONTEXT_EDITING in self._missing:
             fields.pop("context_management", None)
             headers = {name: value for name, value in headers.items() if name.lower() != "anthropic-beta"}
-            url = url.removesuffix("?beta=true")
         if CACHING in self._missing:
             fields.pop("cache_control", None)
         if MEMORY_TOOL in self._missing and "tools" in fields:
             fields["tools"] = [_ordinary(tool) for tool in fields["tools"]]
-        return request.copy(url=url, headers=headers, body=fields)
+        return request.copy(headers=headers, body=fields)
 
 
 def _ordinary(tool: Mapping[str, Any]) -> Mapping[str, Any]:
