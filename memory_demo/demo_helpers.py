@@ -94,9 +94,13 @@ def request(
     sent = [message for message in messages if message != {"role": "assistant", "content": []}]
     params: dict[str, Any] = {"model": model, "system": system, "messages": sent, "tools": tools}
     if context_management is not None:
-        betas = dict.fromkeys([CONTEXT_MANAGEMENT_BETA, *more.pop("betas", ())])
+        betas = dict.fromkeys([CONTEXT_MANAGEMENT_BETA, *(more.pop("betas", None) or ())])
         params |= {"context_management": context_management, "betas": list(betas)}
-    return {**params, "max_tokens": max_tokens, **more}
+    return {
+        **params,
+        "max_tokens": max_tokens,
+        **{name: value for name, value in more.items() if value is not None},
+    }
 
 
 def read_reply(response: BetaMessage) -> tuple[list[dict[str, Any]], list[ToolUse]]:
@@ -203,14 +207,20 @@ class Turn(_Turn):
         return sum(_count(usage, "output_tokens") for usage in _iterations(self.response))
 
     @property
+    def applied_edits(self) -> list[dict[str, Any]]:
+        """What context editing did to this request, as the API reports it."""
+        management = self.response.context_management
+        return [plain(edit) for edit in management.applied_edits] if management else []
+
+    @property
     def cleared_input_tokens(self) -> int:
         """Input tokens that context editing took out of this request."""
-        return sum(_count(edit, "cleared_input_tokens") for edit in _applied_edits(self.response))
+        return sum(edit.get("cleared_input_tokens") or 0 for edit in self.applied_edits)
 
     @property
     def cleared_tool_uses(self) -> int:
         """Tool uses whose results context editing took out of this request."""
-        return sum(_count(edit, "cleared_tool_uses") for edit in _applied_edits(self.response))
+        return sum(edit.get("cleared_tool_uses") or 0 for edit in self.applied_edits)
 
 
 def print_context_management_info(response: BetaMessage) -> tuple[bool, int]:
@@ -255,7 +265,7 @@ def run_conversation_loop(
     `messages` grows in place and stays valid to send, so the next request is one more user message and one more
     call. If `max_turns` ends the loop, the last response still says `tool_use` and its results wait in `messages`.
     `tools` are the SDK's runnable tools (`@beta_tool`), beside memory. `stream=None` streams when `verbose`.
-    `more` goes to the API as it is (`thinking`, `cache_control`, ...).
+    `more` goes to the API as it is (`thinking`, `cache_control`, ...), but for what is None.
 
     Raises ConversationError when the API gives no usable answer; the turns before it stay in `messages`.
     """
@@ -585,10 +595,6 @@ def _ended_by_itself(response: BetaMessage) -> bool:
 def _iterations(response: BetaMessage) -> Iterable[object]:
     """After compaction the figures on top of `usage` are the last iteration's alone."""
     return response.usage.iterations or (response.usage,)
-
-
-def _applied_edits(response: BetaMessage) -> Iterable[object]:
-    return response.context_management.applied_edits if response.context_management else ()
 
 
 def _count(holder: object, *names: str) -> int:

@@ -14,7 +14,7 @@ from memory_demo.demo_helpers import (
     print_context_management_info,
     run_conversation_loop,
 )
-from memory_demo.offline import offline_client
+from memory_demo.offline import OfflineAPI, client_for, offline_client
 from memory_demo.offline.prompt import Prompt, Reply
 
 MODEL = "claude-sonnet-5-5"
@@ -295,6 +295,30 @@ def test_verbose_prints_what_was_asked_and_what_came_back(capsys):
         "    error: The path /memories/x does not exist. Please provide a valid path.",
         "[turn 2]",
         "All done.",
+    ]
+
+
+def test_what_is_none_is_not_said():
+    script = Script(text("Hi."))
+    converse(script, thinking=None, stop_sequences=None)
+    assert len(script.prompts) == 1, "the strict stand-in takes no null"
+
+
+def test_betas_of_the_caller_are_kept_beside_the_one_for_context_editing():
+    api = OfflineAPI(Script(text("Hi."), text("Hi.")))
+    for context_management in (None, {"edits": []}):
+        run_conversation_loop(
+            client_for(api),
+            MODEL,
+            [{"role": "user", "content": "Hello"}],
+            None,
+            SYSTEM,
+            context_management,
+            betas=["output-300k-2026-03-24"],
+        )
+    assert [request.headers["anthropic-beta"] for request in api.requests] == [
+        "output-300k-2026-03-24",
+        "context-management-2025-06-27,output-300k-2026-03-24",
     ]
 
 

@@ -1,4 +1,4 @@
-"""A conversation is a JSON file: a process is killed between two turns, another one goes on."""
+"""A conversation is a JSON file: a process is killed between two turns, and this one goes on."""
 
 import json
 import subprocess
@@ -24,11 +24,6 @@ def prepare(folder):
     return [folder / "conversation.json", folder / "memory"]
 
 
-def start(*arguments):
-    command = [sys.executable, SAVING, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
-
-
 def saved(folder):
     return json.loads((folder / "conversation.json").read_text("utf-8"))
 
@@ -38,14 +33,14 @@ def test_a_killed_conversation_goes_on_in_another_process_as_if_nothing_had_happ
     unbroken = saved(tmp_path / "unbroken")
     broken = tmp_path / "broken"
     arguments = prepare(broken)
-    with start(*arguments, "2") as process:
+    command = [sys.executable, SAVING, *arguments, "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         assert process.stdout.readline() == "saved\n"
         process.kill()
     half = saved(broken)
     assert half == unbroken[:5]
     assert any(block["type"] == "thinking" and block["signature"] for block in half[1]["content"])
-    with start(*arguments) as process:
-        assert process.wait(timeout=60) == 0
+    main(*arguments)
     assert saved(broken) == unbroken, "the stand-in answers the same to the same"
     assert unbroken[-1]["role"] == "assistant"
     assert len(unbroken) > len(half)
