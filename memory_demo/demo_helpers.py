@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
 import logging
+import math
 import re
 import sys
 import time
@@ -23,7 +25,7 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import anthropic
 import httpx2
@@ -92,15 +94,11 @@ def request(
 ) -> dict[str, Any]:
     """What one turn sends: the whole conversation, every time. Clearing is the server's work, not ours."""
     sent = [message for message in messages if message != {"role": "assistant", "content": []}]
-    params: dict[str, Any] = {"model": model, "system": system, "messages": sent, "tools": tools}
+    params = {"model": model, "system": system, "messages": sent, "tools": tools, "max_tokens": max_tokens}
     if context_management is not None:
         betas = dict.fromkeys([CONTEXT_MANAGEMENT_BETA, *(more.pop("betas", None) or ())])
-        params |= {"context_management": context_management, "betas": list(betas)}
-    return {
-        **params,
-        "max_tokens": max_tokens,
-        **{name: value for name, value in more.items() if value is not None},
-    }
+        more |= {"context_management": context_management, "betas": list(betas)}
+    return params | {name: value for name, value in more.items() if value is not None}
 
 
 def read_reply(response: BetaMessage) -> tuple[list[dict[str, Any]], list[ToolUse]]:
@@ -127,7 +125,7 @@ def objection(use: ToolUse, response: BetaMessage, offered: Iterable[str]) -> st
     if not _ended_by_itself(response):
         return f"Not run: the reply ended early ({response.stop_reason}). Try again."
     if use.name not in offered:
-        return f"There is no tool {use.name}; offered: {', '.join(sorted(offered)) or 'none'}."
+        return f"There is no tool {_short(use.name)}; offered: {', '.join(sorted(offered)) or 'none'}."
     if not isinstance(use.input, dict):
         return f"Invalid input for {use.name}: it must be an object, not {_short(json.dumps(use.input))}"
     return None
@@ -541,7 +539,7 @@ def plain(value: object) -> Any:
     """A value as JSON data that can be sent: SDK objects as the SDK would send them, a lone surrogate as U+FFFD."""
     if isinstance(value, str):
         return re.sub("[\ud800-\udfff]", "\ufffd", value)
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, pydantic.BaseModel):
         left_out = getattr(value, "__api_exclude__", None)
@@ -560,11 +558,11 @@ def _as_content(result: object) -> str | list[dict[str, Any]]:
     if content is None:
         return "Done; the tool returned nothing."
     if isinstance(content, str) or _are_blocks(content):
-        return content  # type: ignore[no-any-return]  # one of the two, as was just checked
+        return content
     return json.dumps(content, ensure_ascii=False)
 
 
-def _are_blocks(content: object) -> bool:
+def _are_blocks(content: object) -> TypeGuard[list[dict[str, Any]]]:
     """Content blocks are objects with a type. An empty text block, which the API refuses, makes it plain data."""
     return (
         isinstance(content, list)
@@ -583,8 +581,7 @@ def _text_only(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]
 
 def _numbered(name: str) -> Iterator[str]:
     yield name
-    for number in range(2, sys.maxsize):
-        yield f"{name}_{number}"
+    yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
 def _ended_by_itself(response: BetaMessage) -> bool:
@@ -637,7 +634,7 @@ _KINDS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-_CHANGED = re.compile(r"bound to a different conversation|thinking.* blocks .*cannot be modified", re.DOTALL)
+_CHANGED = re.compile(r"Invalid `signature` in `thinking` block|thinking` blocks in .* cannot be modified")
 
 
 def _complete(message: object, say: Say) -> BetaMessage:
@@ -701,9 +698,11 @@ def _conversation_error(error: Exception, model: str) -> ConversationError:
 
 
 def _status_error(error: anthropic.APIStatusError, model: str) -> ConversationError:
-    """The kind of an error is in its body, which alone tells it in a stream, or follows from its status."""
+    """An error in a stream comes after status 200 and names its kind; elsewhere servers agree on statuses only."""
     status, said = error.status_code, _api_message(error)
-    kind = error.type or _KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    kind = _KINDS.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
+    if status < 400:
+        kind = str(error.type)
     code = f" (HTTP {status})" if status >= 400 else ""
     if kind == "invalid_request_error" and _CHANGED.search(said):
         return ConversationChangedError(

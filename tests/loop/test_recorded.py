@@ -73,6 +73,21 @@ def test_the_api_s_own_refusal_of_a_changed_conversation(converse, stream):
     assert messages == [{"role": "user", "content": "And times two?"}]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+        "messages.3.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be "
+        "modified. These blocks must remain as they were in the original response.",
+    ],
+)
+def test_other_ways_in_which_the_api_says_so(converse, words):
+    """The first is the start of the recorded one; the second is in the API's documentation of extended thinking."""
+    error = {"type": "error", "error": {"type": "invalid_request_error", "message": words}}
+    with pytest.raises(ConversationChangedError):
+        converse(Wire((400, JSON, json.dumps(error).encode())), [{"role": "user", "content": "Go on"}])
+
+
 def test_compaction_goes_back_whole_and_all_its_tokens_count(converse):
     content, turn = converse_streamed(converse, "compaction_streamed.sse")
     assert [block["type"] for block in content] == ["compaction", "text"]

@@ -58,6 +58,7 @@ RETURNED = {
     "nothing": (None, "Done; the tool returned nothing."),
     "a number": (7, "7"),
     "true": (True, "true"),
+    "no number": (float("nan"), "nan"),
     "a mapping": ({"lines": 3}, '{"lines": 3}'),
     "a list that is no blocks": ([1, "two"], '[1, "two"]'),
     "an empty list": ([], "[]"),
@@ -219,7 +220,7 @@ anything = st.recursive(
 @given(anything, st.booleans())
 def test_a_result_is_text_or_blocks_and_can_be_encoded(returned, is_error):
     result = tool_result(ToolUse("toolu_1", "act", {}), returned, is_error)
-    json.dumps(result, ensure_ascii=False).encode()
+    json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
     content = result["content"]
     assert isinstance(content, str) or all(block["type"] for block in content)
     if is_error:

@@ -218,7 +218,11 @@ FAULTS = {
         {"type": "error", "error": {"type": "not_found_error", "message": f"model '{MODEL}' not found"}},
         f"does not serve the model '{MODEL}'; set ANTHROPIC_MODEL",
     ),
-    "400": (400, {"error": {"message": f"{MODEL} does not support tools"}}, "does not support tools"),
+    "400": (
+        400,
+        {"error": {"message": f"{MODEL} does not support tools", "type": "api_error"}},
+        "rejected the request: qwen3-coder does not support tools",
+    ),
     "nothing": (200, b"", "not a message|could not be read"),
 }
 
