@@ -62,16 +62,17 @@ MEMORY_FUNCTION: dict[str, Any] = {
 
 
 def client_for_server(client: anthropic.Anthropic, model: str) -> anthropic.Anthropic:
-    """`client`, or one that leaves out what its server cannot do; what that is, is logged once as a warning.
+    """`client`, or one that leaves out what its server cannot do; what is missing is logged once, as a warning.
 
-    Raises ConversationError when the server does not answer even the simplest request.
+    It is for a server that does not describe its models as the API does, where they say what they can do. Raises ConversationError when the server does not answer even the simplest request.
     """
     missing = missing_features(client, model)
     able = client.with_middleware(LeaveOut(missing)) if missing else client
-    lacks = [*sorted(missing), *([] if _counts_tokens(able, model) else ["token counting"])]
-    if lacks:
-        instead = "; memory goes as an ordinary tool" if MEMORY_TOOL in missing else ""
-        log.warning("The server at %s has no %s: going on without%s.", client.base_url, _or(lacks), instead)
+    lacks = ["description of its models", *sorted(missing)]
+    if not _counts_tokens(able, model):
+        lacks.append("token counting")
+    instead = "; memory goes as an ordinary tool" if MEMORY_TOOL in missing else ""
+    log.warning("The server at %s has no %s: going on without%s.", client.base_url, _or(lacks), instead)
     return able
 
 
