@@ -54,10 +54,6 @@ _THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 _CLEARED_FIELD = {CLEAR_TOOL_USES: "cleared_tool_uses", CLEAR_THINKING: "cleared_thinking_turns"}
 
 
-class UnsupportedEdit(ValueError):
-    """An edit that is not applied here, or edits in an order that the API refuses."""
-
-
 @dataclass(frozen=True)
 class AppliedEdit:
     """What one edit cleared: tool uses or thinking turns, depending on its type, and input tokens."""
@@ -85,14 +81,13 @@ class Edited(NamedTuple):
 def edit_context(
     messages: Sequence[Message], edits: Sequence[Edit], count: Count, *, default_thinking_keep: Keep = "all"
 ) -> Edited:
-    """Apply the edits of `context_management` to messages.
+    """Apply the clearing edits of `context_management` to messages.
 
     `count` gives the input tokens of the whole prompt with the messages it is passed. Nothing is changed in
     place; messages and blocks that no edit touches are returned as they are. The tokens before editing less
     those after it are the sum of `cleared_input_tokens`. `default_thinking_keep` is what the model keeps
-    when a thinking edit does not say. Raises UnsupportedEdit.
+    when a thinking edit does not say.
     """
-    _check_order(edits)
     current, tokens = tuple(messages), count(messages)
     applied = []
     for edit in edits:
@@ -122,15 +117,6 @@ class _Use(NamedTuple):
     call_at: _Position
     result: Block
     result_at: _Position
-
-
-def _check_order(edits: Sequence[Edit]) -> None:
-    kinds = [edit["type"] for edit in edits]
-    for kind in kinds:
-        if kind not in _CLEARED_FIELD:
-            raise UnsupportedEdit(f"context_management.edits: `{kind}` is not supported by this stand-in.")
-    if CLEAR_THINKING in kinds[1:]:
-        raise UnsupportedEdit(f"context_management.edits: `{CLEAR_THINKING}` must be listed first.")
 
 
 def _clear_at_least(edit: Edit) -> int:

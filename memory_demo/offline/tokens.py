@@ -48,6 +48,8 @@ def count_block(block: Mapping[str, Any]) -> int:
     kind = block.get("type")
     if kind == "text":
         return estimate(block.get("text"))
+    if kind == "compaction":
+        return estimate(block.get("content"))
     if kind == "tool_use":
         return TOOL_BLOCK_TOKENS + estimate(block.get("name")) + estimate(block.get("input"))
     if kind == "tool_result":
