@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anthropic
 import httpx2
@@ -110,7 +110,11 @@ def _client(settings: Settings) -> anthropic.Anthropic:
     if settings.offline:
         return offline_client()
     # All three are passed, as for what is left out the SDK would ask the environment.
-    options = {"api_key": settings.api_key, "auth_token": settings.auth_token, "base_url": settings.base_url}
+    options: dict[str, Any] = {
+        "api_key": settings.api_key,
+        "auth_token": settings.auth_token,
+        "base_url": settings.base_url,
+    }
     if settings.record:
         return recording_client(settings.record, settings.budget, **options)
     return anthropic.Anthropic(**options)

@@ -6,7 +6,7 @@ import argparse
 import datetime
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,24 +17,24 @@ from tqdm import tqdm
 from memory_demo.live.budget import Budget, BudgetSpent
 from memory_demo.live.comparison import Row, compare, save_answers, stand_in_answers
 from memory_demo.live.probes import PROBES, Json, ask_all
-from memory_demo.live.recordings import About, start
+from memory_demo.live.recordings import About, load, start
 from memory_demo.live.sessions import run_notebook
 from memory_demo.live.transports import recording_client
 from memory_demo.settings import BUDGET, RECORD, Connection, Settings, SettingsError, load_settings
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "memory_cookbook.ipynb"
-PARTS = ("probes", "notebook", "evaluation")
 
 
 @dataclass
 class Outcome:
-    """What a run has come to so far. `ended` says why it ended early, "" if it did not."""
+    """What a run has come to so far. `problems` say what ended early and why."""
 
     rows: list[Row] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     spent: float = 0.0
-    ended: str = ""
+    stand_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Run:
     directory: Path
     budget: float
     date: str
-    notebook: Path = NOTEBOOK
+    notebook: Path
 
     def client(self) -> anthropic.Anthropic:
         """A client that records."""
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"A live run needs a key, and {settings.reason}.")
     date = datetime.date.today().isoformat()
     directory = _new_directory(Path("recordings"), f"{date}-{settings.model}")
-    run = Run(settings, directory, options.budget, date)
+    run = Run(settings, directory, options.budget, date, NOTEBOOK)
     print(plan(run))
     if not options.yes:
         if not sys.stdin.isatty():
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse("Not started.")
     outcome = carry_out(run)
     print(report(run, outcome))
-    return 1 if outcome.ended else 0
+    return 1 if outcome.problems else 0
 
 
 def plan(run: Run) -> str:
@@ -101,25 +101,25 @@ def plan(run: Run) -> str:
 
 
 def carry_out(run: Run) -> Outcome:
-    """Do one part after the other, until all are done or one ends early."""
+    """Do one part after the other. A part that fails is left; a spent budget or an interruption ends them all."""
     outcome = Outcome()
-    parts: dict[str, Callable[[Run, Outcome], None]] = dict(
-        zip(PARTS, (_probe, _notebook, _evaluate), strict=True)
-    )
     start(run.directory, About(run.date, run.settings.model))
-    for name, part in parts.items():
+    for name, part in PARTS.items():
+        known = len(outcome.problems)
         try:
             part(run, outcome)
         except BudgetSpent as error:
-            outcome.ended = f"The budget ended the {name}: {error}"
-        except KeyboardInterrupt:
-            outcome.ended = f"The {name} was interrupted."
-        except (anthropic.APIError, httpx2.TransportError) as error:
-            outcome.ended = f"The {name} ended with an error: {error}"
-        if outcome.ended:
+            outcome.problems.append(f"The budget ended the {name}: {error}")
             break
-        outcome.done.append(name)
+        except KeyboardInterrupt:
+            outcome.problems.append(f"The {name} was interrupted.")
+            break
+        except (anthropic.APIError, httpx2.TransportError) as error:
+            outcome.problems.append(f"The {name} ended with an error: {error}")
+        if len(outcome.problems) == known:
+            outcome.done.append(name)
     outcome.spent = Budget(run.directory, run.budget).spent()
+    outcome.stand_in = any("x-offline-stand-in" in exchange.headers for exchange in load(run.directory))
     return outcome
 
 
@@ -127,14 +127,14 @@ def report(run: Run, outcome: Outcome) -> str:
     """The table at the end: what agreed, what differed, what was found, what it cost."""
     facts = [row for row in outcome.rows if row.kind == "fact"]
     differing = [row for row in facts if row.differs]
-    lines = [f"{len(facts) - len(differing)} of {len(facts)} facts agree."]
+    lines = ["The stand-in answered, not Claude."] if outcome.stand_in else []
+    lines.append(f"{len(facts) - len(differing)} of {len(facts)} facts agree.")
     lines += [f"  differs: {row}" for row in differing]
     lines += [f"  tokens: {row}" for row in outcome.rows if row.kind == "estimate"]
     lines += [f"  in its own words: {row}" for row in outcome.rows if row.kind == "words"]
-    lines += [f"  {line}" for line in outcome.found]
+    lines += outcome.found
     lines.append(f"Done: {', '.join(outcome.done) or 'nothing'}. It cost ${outcome.spent:.4f}.")
-    if outcome.ended:
-        lines.append(outcome.ended)
+    lines += outcome.problems
     if "notebook" in outcome.done:
         lines.append(f"Replay it without a key: MEMORY_COOKBOOK_REPLAY={run.directory} make notebook")
     return "\n".join(lines)
@@ -145,19 +145,17 @@ def _probe(run: Run, outcome: Outcome) -> None:
     answers: dict[str, Json] = {}
     client = run.client()
     try:
-        with tqdm(total=len(PROBES), desc="probes") as bar:
-            for probe in PROBES:
-                answers |= ask_all([probe], client, model)
-                bar.update()
+        for probe in tqdm(PROBES, desc="probes"):
+            answers |= ask_all([probe], client, model)
     finally:
         save_answers(run.directory, model, run.date, answers)
         outcome.rows = compare(answers, stand_in_answers(model))
 
 
 def _notebook(run: Run, outcome: Outcome) -> None:
-    ended = run_notebook(run.notebook, run.directory, run.environ())
-    if ended:
-        outcome.ended = f"The notebook ended early: {ended}"
+    problem = run_notebook(run.notebook, run.directory, run.environ())
+    if problem:
+        outcome.problems.append(f"The notebook ended early: {problem}")
 
 
 def _evaluate(run: Run, outcome: Outcome) -> None:
@@ -169,7 +167,14 @@ def _evaluate(run: Run, outcome: Outcome) -> None:
         for arm in summarise(result)
     ]
     if result.stopped:
-        outcome.ended = f"The evaluation ended early: {result.stopped}"
+        outcome.problems.append(f"The evaluation ended early: {result.stopped}")
+
+
+PARTS: Mapping[str, Callable[[Run, Outcome], None]] = {
+    "probes": _probe,
+    "notebook": _notebook,
+    "evaluation": _evaluate,
+}
 
 
 def _new_directory(parent: Path, name: str) -> Path:

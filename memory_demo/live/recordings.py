@@ -62,6 +62,7 @@ def start(directory: Path, about: About) -> None:
     """Make the directory of a new recording."""
     directory.mkdir(parents=True)
     (directory / ABOUT).write_text(json.dumps(asdict(about)) + "\n", encoding="utf-8")
+    (directory / EXCHANGES).touch()
 
 
 def about(directory: Path) -> About:
@@ -93,7 +94,7 @@ def load(directory: Path) -> list[Exchange]:
         return [Exchange(**{**entry, "betas": tuple(entry["betas"])}) for entry in entries]
     except OSError as error:
         raise RecordingError(
-            f"There is no recording at {path} ({error.strerror}); give its directory."
+            f"{path} cannot be read ({error.strerror}); give the directory of a recording."
         ) from None
     except (ValueError, TypeError, KeyError) as error:
         raise RecordingError(f"{path} is not a recording of this version ({error}); make it anew.") from None

@@ -16,9 +16,13 @@ def run_notebook(notebook: Path, directory: Path, environ: dict[str, str], timeo
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     document: Any = nbformat.read(notebook, as_version=4)
-    resources = {"metadata": {"path": str(notebook.resolve().parent)}}
     client = NotebookClient(
-        document, timeout=timeout, kernel_name="python3", record_timing=False, resources=resources
+        document,
+        timeout=timeout,
+        kernel_name="python3",
+        record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        resources={"metadata": {"path": str(notebook.resolve().parent)}},
     )
     try:
         client.execute(env=environ)

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jsonschema
-
 from memory_demo.offline.prompt import Reply
 
 Schema = Mapping[str, Any]
@@ -90,6 +88,8 @@ def _fits(text: str, schema: Schema) -> bool:
 
 
 def _validator(schema: Schema | bool) -> Any:
+    import jsonschema  # takes more than a second, and most requests have no schema
+
     return jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
 
 
