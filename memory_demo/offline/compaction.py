@@ -22,7 +22,10 @@ the public test suite of pydantic-ai. *Our reading*: neither says.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from memory_demo.offline.prompt import Block, Prompt
@@ -34,6 +37,15 @@ DEFAULT_TRIGGER = 150_000
 MINIMUM_TRIGGER = 50_000
 SUMMARY_INSTRUCTION_TOKENS = 100
 LONGEST_QUOTE = 2_000
+LONGEST_REQUEST = 20_000
+
+_TITLE = "Summary by the offline stand-in, which is not Claude:"
+_TOOL_USE = "tool use"
+_MARK = "> "
+_CUT = " [cut]"
+_QUOTED = re.compile(
+    rf"^(?P<who>user|assistant|system|{_TOOL_USE}):\n(?P<text>(?:{_MARK}.*(?:\n|\Z))*)", re.M
+)
 
 
 def is_due(edit: Mapping[str, Any], tokens: int) -> bool:
@@ -68,20 +80,59 @@ def is_failed_compaction(block: Block) -> bool:
 
 
 def summarise(prompt: Prompt) -> str:
-    """What was asked, said and done, in order, without the results of tools. Long texts are cut."""
-    lines = (line for message in prompt.messages for line in _lines(message))
-    return "\n".join(["Summary by the offline stand-in, which is not Claude:", *lines])
+    """What was asked, said and done, in order, without the results of tools. Long texts are cut.
+
+    The last request is kept whole up to `LONGEST_REQUEST` characters, since it may hold what it is about.
+    """
+    said = [*chain.from_iterable(map(_said, read_back(prompt).messages))]
+    last = max((number for number, (who, _) in enumerate(said) if who == "user"), default=-1)
+    cut = (
+        (who, _cut(text, LONGEST_REQUEST if number == last else LONGEST_QUOTE))
+        for number, (who, text) in enumerate(said)
+    )
+    return "\n".join([_TITLE, *(f"{who}:\n{_quoted(text)}" for who, text in cut)])
 
 
-def _lines(message: Mapping[str, Any]) -> Iterator[str]:
+def read_back(prompt: Prompt) -> Prompt:
+    """The prompt with the messages that a summary by `summarise` was made of; tool uses are without results.
+
+    For a responder that goes by messages. Another summary becomes the user's text.
+    """
+    if not prompt.messages or prompt.messages[0]["content"][0]["type"] != "compaction":
+        return prompt
+    first, *others = prompt.messages
+    summary, *rest = first["content"]
+    messages = [*_messages(str(summary["content"]))]
+    if rest:
+        messages.append({"role": "user", "content": rest})
+    return replace(prompt, messages=(*messages, *others))
+
+
+def _said(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for block in message["content"]:
         if block["type"] == "text":
-            yield f"{message['role']}: {_quote(block['text'])}"
+            yield message["role"], block["text"]
         elif block["type"] == "tool_use":
-            yield f"tool use: {block['name']} {_quote(json.dumps(block['input'], ensure_ascii=False))}"
-        elif block["type"] == "compaction":
-            yield str(block["content"])
+            use = {"name": block["name"], "input": block["input"]}
+            yield _TOOL_USE, json.dumps(use, ensure_ascii=False)
 
 
-def _quote(text: str) -> str:
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]} [cut]"
+def _messages(summary: str) -> Iterator[dict[str, Any]]:
+    if not summary.startswith(_TITLE):
+        yield {"role": "user", "content": [{"type": "text", "text": summary}]}
+        return
+    for number, match in enumerate(_QUOTED.finditer(summary)):
+        who, text = match["who"], re.sub(f"^{_MARK}", "", match["text"].removesuffix("\n"), flags=re.M)
+        if who != _TOOL_USE:
+            yield {"role": who, "content": [{"type": "text", "text": text}]}
+        elif not text.endswith(_CUT):
+            use = {"type": "tool_use", "id": f"toolu_summary_{number}", **json.loads(text)}
+            yield {"role": "assistant", "content": [use]}
+
+
+def _quoted(text: str) -> str:
+    return re.sub("^", _MARK, text, flags=re.M)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}{_CUT}"

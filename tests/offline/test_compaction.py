@@ -7,13 +7,19 @@ holds a compaction block which the client wrote, answered 200 from the summary a
 """
 
 import json
+from pathlib import Path
 
 import anthropic
 import pytest
+from anthropic import beta_tool
+from hypothesis import given
+from hypothesis import strategies as st
 
-from memory_demo.offline import OfflineAPI, Reply, client_for, offline_client
-from memory_demo.offline.compaction import SUMMARY_INSTRUCTION_TOKENS
+from memory_demo.demo_helpers import run_conversation_loop
+from memory_demo.offline import OfflineAPI, Prompt, Reply, offline_client, review, summarise
+from memory_demo.offline.compaction import SUMMARY_INSTRUCTION_TOKENS, read_back
 from memory_demo.offline.tokens import estimate
+from memory_demo.source_tools import report_finding_tool
 
 MODEL = "claude-sonnet-4-6"
 THINKING_MODEL = "claude-sonnet-5-5"
@@ -246,30 +252,122 @@ def test_instructions_take_the_place_of_the_apis_own(client):
     assert difference == estimate("x" * 3500) - SUMMARY_INSTRUCTION_TOKENS
 
 
-def test_the_default_summary_holds_what_was_asked_said_and_done():
-    def respond(prompt):
-        return Reply(({"type": "text", "text": "Done."},))
+def prompt_of(*messages):
+    return Prompt("Be brief.", (), messages)
 
-    history = [
-        {"role": "assistant", "content": [{"type": "compaction", "content": "Long ago."}]},
-        {"role": "user", "content": "Look at a.py."},
-        {
-            "role": "assistant",
-            "content": [
-                {"type": "text", "text": "I look."},
-                {"type": "tool_use", "id": "a", "name": "look", "input": {"path": "a.py"}},
-            ],
-        },
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "y" * 200_000}]},
-    ]
-    message = client_for(OfflineAPI(respond)).beta.messages.create(**request(*history))
-    assert message.content[0].content.splitlines() == [
+
+def compacted(prompt, *rest):
+    """The prompt after compaction with the default summary, and what was said since."""
+    summary = {"type": "compaction", "content": summarise(prompt)}
+    return prompt_of({"role": "user", "content": [summary, *rest]})
+
+
+CONVERSATION = prompt_of(
+    {"role": "user", "content": [{"type": "text", "text": "Look at a.py.\nuser:\n> b.py"}]},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": "I look."},
+            {"type": "tool_use", "id": "a", "name": "look", "input": {"path": "a.py"}},
+        ],
+    },
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "y" * 200_000}]},
+)
+
+
+def test_the_default_summary_holds_what_was_asked_said_and_done():
+    assert summarise(CONVERSATION).splitlines() == [
         "Summary by the offline stand-in, which is not Claude:",
-        "Long ago.",
-        "user: Look at a.py.",
-        "assistant: I look.",
-        'tool use: look {"path": "a.py"}',
+        "user:",
+        "> Look at a.py.",
+        "> user:",
+        "> > b.py",
+        "assistant:",
+        "> I look.",
+        "tool use:",
+        '> {"name": "look", "input": {"path": "a.py"}}',
     ]
+
+
+def test_a_summary_of_a_summary_holds_both():
+    later = compacted(CONVERSATION, {"type": "text", "text": "And b.py?"})
+    assert summarise(later) == f"{summarise(CONVERSATION)}\nuser:\n> And b.py?"
+
+
+def test_the_last_request_is_kept_longer_than_what_was_said_before():
+    first, last = "x" * 30_000, "y" * 30_000
+    prompt = prompt_of(
+        {"role": "user", "content": [{"type": "text", "text": first}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]},
+        {"role": "user", "content": [{"type": "text", "text": last}]},
+    )
+    lines = summarise(prompt).splitlines()
+    assert [len(line) for line in lines if "[cut]" in line] == [2 + 2_000 + 6, 2 + 20_000 + 6]
+
+
+def test_a_summary_that_somebody_else_wrote_is_read_as_the_users_text():
+    other = prompt_of({"role": "user", "content": [{"type": "compaction", "content": "They said hello."}]})
+    text = {"type": "text", "text": "They said hello."}
+    assert read_back(other).messages == ({"role": "user", "content": [text]},)
+    assert read_back(CONVERSATION) is CONVERSATION
+
+
+TEXTS = st.text(st.sampled_from("a:> \n\r\u2028é"), min_size=1, max_size=12)
+SAID = st.lists(
+    st.tuples(
+        st.sampled_from(["user", "assistant"]),
+        st.one_of(
+            TEXTS.map(lambda text: {"type": "text", "text": text}),
+            TEXTS.map(lambda text: {"type": "tool_use", "id": "a", "name": "look", "input": {"a": text}}),
+        ),
+    ).filter(lambda said: said[0] == "assistant" or said[1]["type"] == "text"),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(SAID)
+def test_what_a_summary_was_made_of_can_be_read_back(said):
+    prompt = prompt_of(*({"role": role, "content": [block]} for role, block in said))
+    back = read_back(compacted(prompt)).messages
+    blocks = [(message["role"], {**message["content"][0], "id": "a"}) for message in back]
+    assert blocks == [(role, {**block, "id": "a"}) for role, block in said]
+
+
+SAMPLES = Path(__file__).parents[2] / "memory_demo" / "sample_code"
+PADDING = "\n# padding" * 6_000
+
+
+def review_samples(**options):
+    """What is reported in three long files, read and reviewed in one conversation, and how often it was compacted."""
+    reported, compactions = [], []
+
+    @beta_tool
+    def read_source(path: str) -> str:
+        """Read a file."""
+        return (SAMPLES / path).read_text(encoding="utf-8") + PADDING
+
+    def on_turn(turn):
+        compactions.extend(block for block in turn.response.content if block.type == "compaction")
+
+    client = offline_client(lambda prompt: review(read_back(prompt)))
+    tools = [read_source, report_finding_tool(reported)]
+    messages = []
+    for name in ("web_scraper_v1.py", "api_client_v1.py", "data_processor_v1.py"):
+        messages.append({"role": "user", "content": f"Review {name} for race conditions."})
+        run_conversation_loop(
+            client, MODEL, messages, None, "You review code.", tools=tools, on_turn=on_turn, **options
+        )
+    return sorted({(finding.file, finding.line, finding.category) for finding in reported}), len(compactions)
+
+
+def test_a_review_goes_on_after_compaction_and_finds_the_same():
+    """The reviewer of this package, with a control: without compaction it finds what it finds with it."""
+    usual, never = review_samples()
+    after, compactions = review_samples(context_management={"edits": [compact()]}, betas=BETAS)
+    assert len({file for file, _, _ in usual}) == 3 and never == 0
+    assert compactions > 0
+    assert after == usual
 
 
 @pytest.mark.parametrize(
