@@ -23,8 +23,9 @@ if not __package__:  # run as a file: imports are found from the repository root
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
 from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
 from memory_demo.memory_command import as_listed, run_memory
+from memory_demo.memory_location import default_memory
 from memory_demo.memory_view import memory_tree, read_notes
-from memory_demo.review_command import run_review, stop_if_incomplete
+from memory_demo.review_command import FORMATS, run_review
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
 
@@ -91,15 +92,18 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # Taken before and after the command: what is not given must not overwrite what was.
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
-        "--memory", type=Path, metavar="DIR", help="memory directory (default: ./memory_storage)"
+        "--memory",
+        type=Path,
+        metavar="DIR",
+        help="memory directory (default: one of your own for each repository; for the three sessions ./memory_storage)",
     )
     common.add_argument("--model", help="model to ask (default: ANTHROPIC_MODEL, else a current one)")
     common.add_argument("--offline", action="store_true", help=f"no key and no network: {STAND_IN}, answers")
     parser = argparse.ArgumentParser(
         prog="code_review_demo",
         description="A code review assistant with a memory. Without a command: three sessions on sample code.",
-        epilog="exit codes: 0 done; 1 there are findings, with --fail-on-findings; 2 not done, and stderr says why; "
-        "130 interrupted",
+        epilog="exit codes: 0 done; 1 there are findings, with --fail-on-findings; 2 not done, or not all of it, and "
+        "stderr says why (it comes before 1); 130 interrupted",
         parents=[common],
     )
     parser.add_argument("--session", type=int, choices=(1, 2, 3), help="run only this session")
@@ -118,10 +122,24 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const="HEAD",
         metavar="BASE",
-        help="review the files that have changed since the working tree and BASE parted (default: the last commit), "
-        "and report what is on changed lines; FILEs named before --diff narrow it down; untracked files are left out",
+        help="review the Python files that have changed since the working tree and BASE parted (default: the last "
+        "commit), and report what the change brings in; FILEs named before --diff narrow it down; untracked files are "
+        "left out",
     )
-    review.add_argument("--json", action="store_true", help="print one JSON document")
+    review.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out files by path, such as 'tests/data/*' (* goes across folders); may be repeated; with --diff, also "
+        "what [tool.memory-review] exclude lists in pyproject.toml as BASE has it",
+    )
+    review.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text for people; json; sarif 2.1.0; github: annotations, and the summary of a workflow's job",
+    )
     review.add_argument("--fail-on-findings", action="store_true", help="exit with 1 if there are findings")
     review.set_defaults(run=run_review)
     memory = commands.add_parser("memory", parents=[common], help="look at what it has learnt")
@@ -140,9 +158,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     memory.add_argument("--diff", action="store_true", help="history: show what each version changed")
     memory.add_argument("--yes", action="store_true", help="clear without asking")
     memory.set_defaults(run=run_memory)
-    arguments = parser.parse_args(
-        argv, argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False)
-    )
+    arguments = parser.parse_args(argv, argparse.Namespace(memory=None, model=None, offline=False))
+    if arguments.memory is None:
+        is_demo = arguments.run is _run_demo
+        arguments.memory = Path("memory_storage") if is_demo else default_memory(Path.cwd())
     if arguments.run is run_review and not arguments.files and arguments.diff is None:
         review.error("name the files to review, or give --diff")
     if (
@@ -173,7 +192,9 @@ def _run_demo(arguments: argparse.Namespace) -> int:
             say(f"\n{review.text}")
         say(f"\n{_written(before, read_notes(memory.store))}")
         say(f"Memory now holds:\n{memory_tree(memory.store)}\n\nCost: {total_cost(reviews)}")
-        stop_if_incomplete(reviews)
+        for review in reviews:
+            if review.problem:
+                raise CommandError(f"The review of {review.file} is incomplete: {review.problem}.")
     return 0
 
 
