@@ -127,7 +127,7 @@ class Repository:
                 return None
             raise NotReviewable("is a submodule, whose commits are not part of this repository")
         try:
-            return tree.python(path, blob.mode == _LINK, base)
+            return tree.python(path, blob, base)
         except (FileNotFoundError, NotADirectoryError):
             return self._changed_in_index(path, blob, base) if is_sparse else None
 
@@ -184,11 +184,12 @@ class _WorkingTree:
         self._algorithm = algorithm
         self._tracked = tracked
 
-    def python(self, path: str, is_link: bool, base: Blob | None) -> bytes | None:
+    def python(self, path: str, tracked: Blob, base: Blob | None) -> bytes | None:
         """The content of a changed Python file, None for any other. Raises NotReviewable, FileNotFoundError."""
         status = (self._top / path).lstat()
-        if is_link or stat.S_ISLNK(status.st_mode):
-            self._check_link(path, base)
+        target = self._link_target(path, tracked, status.st_mode)
+        if target is not None:
+            self._check_link(path, target, base)
             return None
         if not may_be_python(path):
             return None
@@ -216,22 +217,31 @@ class _WorkingTree:
         if base is None or base.id != id.decode().strip():
             raise NotReviewable(f"is larger than {MAX_BYTES:,} bytes")
 
-    def _check_link(self, path: str, base: Blob | None) -> None:
+    def _link_target(self, path: str, tracked: Blob, mode: int) -> bytes | None:
+        """Where a link leads; where the system has none, git checks out a file that says so."""
+        if stat.S_ISLNK(mode):
+            return os.fsencode((self._top / path).readlink())
+        if tracked.mode == _LINK and stat.S_ISREG(mode):
+            with (self._top / path).open("rb") as file:
+                data = file.read(_HEAD_BYTES)
+            return data if self._id(data) == tracked.id else None
+        return None
+
+    def _check_link(self, path: str, target: bytes, base: Blob | None) -> None:
         """Raise NotReviewable for a changed link that may lead to Python which nobody reviews."""
-        link = self._top / path
-        target = os.fsencode(link.readlink()) if link.is_symlink() else link.read_bytes()
         if base is not None and base.mode == _LINK and base.id == self._id(target):
             return
         was_file = base is not None and _is_file(base)
-        if has_python_suffix(path) or (may_be_python(path) and (was_file or self._leads_out(link))):
+        if has_python_suffix(path) or (may_be_python(path) and (was_file or self._leads_out(path, target))):
             raise NotReviewable("is a link, and what it leads to is not part of the change")
 
-    def _leads_out(self, link: Path) -> bool:
+    def _leads_out(self, path: str, target: bytes) -> bool:
+        link = self._top / path
         try:
-            target = link.resolve().relative_to(self._top.resolve()).as_posix()
+            where = (link.parent / os.fsdecode(target)).resolve().relative_to(self._top.resolve()).as_posix()
         except (ValueError, OSError, RuntimeError):
             return True
-        return not any(path == target or path.startswith(f"{target}/") for path in self._tracked)
+        return where != "." and not any(f"{name}/".startswith(f"{where}/") for name in self._tracked)
 
     def _id(self, data: bytes) -> str:
         return hashlib.new(self._algorithm, b"blob %d\0%b" % (len(data), data)).hexdigest()
@@ -266,7 +276,7 @@ def difference(before: str, after: str, *, context: int = 3) -> str:
 def unchanged_lines(before: str, after: str) -> dict[int, int]:
     """The lines of `after` (from 1) that a diff takes over from `before`, each with its number there."""
     if before == after:
-        return {number: number for number in range(1, after.count("\n") + 2)}
+        return {number: number for number in range(1, after.removesuffix("\n").count("\n") + 2)}
     kept = {}
     old = new = 1
     for line in difference(before, after, context=MAX_BYTES).split("\n")[1:]:

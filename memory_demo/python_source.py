@@ -65,6 +65,8 @@ def _decoded(data: bytes) -> str:
         raise NotReviewable(f"cannot be decoded ({error.msg})") from None
     except UnicodeDecodeError as error:
         raise NotReviewable(f"is not {encoding} text (see byte {error.start})") from None
+    except (LookupError, ValueError):
+        raise NotReviewable(f"cannot be decoded ({encoding} is not an encoding of text)") from None
 
 
 def _check_syntax(text: str) -> None:

@@ -92,7 +92,7 @@ def _title(finding: Finding) -> Text:
 def _excerpt(report: Report, finding: Finding) -> Iterator[Text]:
     """The code around a finding, its lines marked."""
     target = report.targets.get(finding.file)
-    lines = [] if target is None else target.text.split("\n")
+    lines = [] if target is None else target.text.removesuffix("\n").split("\n")
     last = min(finding.end_line, finding.line + _MARKED - 1)
     for number in range(max(1, finding.line - _AROUND), min(len(lines), last + _AROUND) + 1):
         code = printable(lines[number - 1].expandtabs(4))[:_WIDTH]

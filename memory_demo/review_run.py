@@ -142,7 +142,7 @@ def _located(
 
 def _place(reported: ReportedFinding, text: str | None, read: tuple[str, ...]) -> Finding:
     """A finding where it is; a line that the file does not have becomes the nearest that it has."""
-    lines = [] if text is None else text.split("\n")
+    lines = [] if text is None else text.removesuffix("\n").split("\n")
     first, last = max(reported.line, 1), max(reported.end_line, reported.line, 1)
     if lines:
         first, last = min(first, len(lines)), min(last, len(lines))

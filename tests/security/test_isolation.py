@@ -56,9 +56,7 @@ def run(handler, command, **params):
 
 def everything(base):
     return {
-        path.relative_to(base).as_posix(): path.read_bytes()
-        for path in base.rglob("*")
-        if path.is_file()
+        path.relative_to(base).as_posix(): path.read_bytes() for path in base.rglob("*") if path.is_file()
     }
 
 
