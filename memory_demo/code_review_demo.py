@@ -99,6 +99,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     common.add_argument("--model", help="model to ask (default: ANTHROPIC_MODEL, else a current one)")
     common.add_argument("--offline", action="store_true", help=f"no key and no network: {STAND_IN}, answers")
+    common.add_argument(
+        "--env",
+        type=Path,
+        metavar="FILE",
+        help="read settings from this file (default: .env of the project's own checkout, never of this directory)",
+    )
     parser = argparse.ArgumentParser(
         prog="code_review_demo",
         description="A code review assistant with a memory. Without a command: three sessions on sample code.",
@@ -158,7 +164,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     memory.add_argument("--diff", action="store_true", help="history: show what each version changed")
     memory.add_argument("--yes", action="store_true", help="clear without asking")
     memory.set_defaults(run=run_memory)
-    arguments = parser.parse_args(argv, argparse.Namespace(memory=None, model=None, offline=False))
+    arguments = parser.parse_args(argv, argparse.Namespace(memory=None, model=None, offline=False, env=None))
     if arguments.memory is None:
         is_demo = arguments.run is _run_demo
         arguments.memory = Path("memory_storage") if is_demo else default_memory(Path.cwd())

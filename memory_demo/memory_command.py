@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 def run_memory(arguments: argparse.Namespace) -> int:
     if not (arguments.memory / "memories").is_dir():  # to look at memory does not make it
-        say(f"There is no memory in {arguments.memory}.")
+        say(f"There is nothing in {arguments.memory}.")
         return 0 if arguments.action in ("show", "tree", "clear") else 2
     handler = memory_handler(arguments)
+    is_empty = len(list(handler.store.entries((), 1))) == 1
     match arguments.action:
+        case "show" | "clear" if is_empty:
+            say(f"There is nothing in {arguments.memory}.")
         case "show":
-            say(as_listed(read_notes(handler.store)) or "There are no notes.")
+            say(as_listed(read_notes(handler.store)))
         case "tree":
             say(memory_tree(handler.store))
         case "clear":
@@ -50,7 +53,7 @@ def as_listed(notes: Mapping[str, str]) -> str:
 
 
 def _clear(handler: MemoryToolHandler, *, confirmed: bool) -> None:
-    if not (confirmed or _confirmed("Delete every note? [y/N] ")):
+    if not (confirmed or _confirmed(f"Delete everything in {handler.memory_root}? [y/N] ")):
         say("Nothing was deleted.")
         return
     answer = handler.clear_all_memory()

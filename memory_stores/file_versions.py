@@ -19,22 +19,23 @@ from pathlib import Path as FilePath
 
 from memory_stores.confined import (
     READ_BYTES,
+    Digests,
     Directory,
     Place,
     Tree,
     chunks_of,
-    hex_digest,
+    digest_of,
     opened,
     remove_all,
     store_errors,
 )
 from memory_stores.protocol import (
     NotAFile,
-    NotFound,
     NotKept,
     Operation,
     OutOfSpace,
     Path,
+    StoreError,
     TooLarge,
     Unavailable,
     Version,
@@ -127,8 +128,12 @@ class FileVersions:
         kept = Tree(self._content.name)
         # Twice, as a change that ends meanwhile moves content from a live file into the history.
         for tree, path in [(kept, (digest,)), *live, (kept, (digest,))]:
-            with contextlib.suppress(NotFound), _opened_if(tree, path, digest) as file:
-                yield file, os.fstat(file).st_size
+            file = _opened_if(tree, path, digest)
+            if file is not None:
+                try:
+                    yield file, os.fstat(file).st_size
+                finally:
+                    os.close(file)
                 return
         raise NotKept
 
@@ -192,15 +197,15 @@ class FileVersions:
         if self._connection and self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def keep(self, place: Place) -> None:
+    def keep(self, place: Place, digests: Digests) -> None:
         """Move files that a version needs out of the staging directory into the history."""
         if place.is_directory:
             with Directory(place) as directory:
                 for entry in directory.entries():
-                    self.keep(directory.find(entry.name))
+                    self.keep(directory.find(entry.name), digests)
         elif place.is_file and not place.has_second_name:
             with opened(place, ()) as file:
-                digest = hex_digest(chunks_of(file))
+                digest = digest_of(file, digests)
             if self._is_used(digest):
                 self._make_content_directory()
                 with Directory(self._content) as directory:
@@ -271,24 +276,28 @@ class FileVersions:
 
 
 def _opened_to_read(file: FilePath) -> sqlite3.Connection:
+    """A connection for queries alone.
+
+    Whoever may write lets SQLite bring the write-ahead log of a killed process in order. Without that right SQLite needs
+    the log's index to be there; where there is no log, the file alone is all there is to read.
+    """
+    writable = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    mode = "rw" if writable else "ro" if FilePath(f"{file}-wal").exists() else "ro&immutable=1"
     with _sqlite_errors():
-        # Without the right to write, SQLite cannot make the index of a write-ahead log; where there is no log, the file
-        # alone is all there is to read.
-        options = (
-            "" if FilePath(f"{file}-wal").exists() or os.access(file.parent, os.W_OK) else "&immutable=1"
+        connection = sqlite3.connect(
+            f"{file.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
         )
-        return sqlite3.connect(
-            f"{file.as_uri()}?mode=ro{options}", uri=True, isolation_level=None, timeout=30
-        )
+        connection.execute("PRAGMA query_only = ON")
+        return connection
 
 
-@contextlib.contextmanager
-def _opened_if(tree: Tree, path: Path, digest: str) -> Iterator[int]:
-    """The file at `path`, open, if it has this content; else NotFound."""
-    if tree.digest(path) != digest:
-        raise NotFound(path)
-    with tree.at(path) as place, opened(place, path) as file:
-        yield file
+def _opened_if(tree: Tree, path: Path, digest: str) -> int | None:
+    """The file at `path`, open, if it has this content."""
+    with contextlib.suppress(StoreError), tree.at(path) as place, opened(place, path) as file:
+        if digest_of(file) == digest:
+            os.lseek(file, 0, os.SEEK_SET)
+            return os.dup(file)
+    return None
 
 
 def _last_to_prune(connection: sqlite3.Connection, keep: timedelta | int) -> int | None:

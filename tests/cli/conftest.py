@@ -42,11 +42,15 @@ def environment():
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the script with these arguments and pipes; the result has `returncode`, `stdout` and `stderr`."""
+    """Run the script with these arguments and pipes; the result has `returncode`, `stdout` and `stderr`.
+
+    Its memory is `memory_storage` in the test's folder unless --memory says otherwise.
+    """
 
     def run(*arguments, cwd=tmp_path, stdin="", **changes):
+        memory = () if "--memory" in arguments else ("--memory", tmp_path / "memory_storage")
         done = subprocess.run(
-            [sys.executable, SCRIPT, *arguments],
+            [sys.executable, SCRIPT, *memory, *arguments],
             cwd=cwd,
             env=_environment(**changes),
             input=stdin,

@@ -41,7 +41,11 @@ def test_history_lists_versions_and_those_of_one_path(memory, capsys):
 def test_history_shows_what_each_version_changed(memory, capsys):
     main(["memory", "history", "/memories/a.md", "--diff"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line[0] in "+-" and "memories" not in line] == ["+one", "-one", "+two"]
+    assert [line for line in lines if line[:1] in ("+", "-") and "memories" not in line] == [
+        "+one",
+        "-one",
+        "+two",
+    ]
 
 
 def test_undo_takes_back_one_change(memory, capsys):
@@ -70,6 +74,7 @@ def test_clear_says_that_the_history_keeps_it_and_restore_brings_it_back(memory,
 def test_redact_takes_the_content_of_a_version_away(memory, capsys):
     first, second = (row[0] for row in versions(capsys)[:2])
     assert main(["memory", "redact", first]) == 0
+    assert "Redacted /memories/a.md" in capsys.readouterr().out
     assert versions(capsys)[0][2:] == ["created", "/memories/a.md", "redacted"]
     assert main(["memory", "redact", second]) == 2
     assert "holds now" in capsys.readouterr().err
@@ -91,7 +96,7 @@ def test_to_look_at_memory_does_not_make_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["memory", "history"]) == 2
     assert main(["memory", "show"]) == 0
-    assert "no memory" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    assert "nothing in" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("action", ["undo", "restore", "redact"])
