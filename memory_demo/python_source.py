@@ -75,6 +75,7 @@ def _check_syntax(text: str) -> None:
             warnings.simplefilter("ignore")
             ast.parse(text)
     except SyntaxError as error:
-        raise NotReviewable(f"does not parse as Python (line {error.lineno}: {error.msg})") from None
+        where = f"line {error.lineno}: " if error.lineno else ""
+        raise NotReviewable(f"does not parse as Python ({where}{error.msg})") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise NotReviewable(f"does not parse as Python ({error or type(error).__name__})") from None

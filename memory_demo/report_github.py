@@ -37,7 +37,7 @@ def _about_finding(level: str, report: Report, finding: Finding, before: str) ->
 
 
 def _command(level: str, message: str, **properties: str) -> str:
-    given = ",".join(f"{name}={_escaped(value, _PROPERTY)}" for name, value in properties.items() if value)
+    given = ",".join(f"{name}={_escaped(as_name(value), _PROPERTY)}" for name, value in properties.items())
     return f"::{level} {given}::{_escaped(printable(message), _DATA)}"
 
 

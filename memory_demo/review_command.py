@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memory_demo.console import connect_reviewer, say
-from memory_demo.review_report import Report, as_document, as_name, counted
+from memory_demo.review_report import Report, as_document, as_json, as_name, counted
 from memory_demo.review_run import Outcome, carry_out
 from memory_demo.review_targets import CommandError, Selection, Target, changed_files, named_files
 
@@ -110,11 +109,11 @@ def _print(report: Report, format: str) -> None:
 
             print_report(report, sys.stdout)
         case "json":
-            print(json.dumps(as_document(report), indent=2))
+            print(as_json(as_document(report)))
         case "sarif":
             from memory_demo.report_sarif import as_sarif
 
-            print(json.dumps(as_sarif(report), indent=2))
+            print(as_json(as_sarif(report)))
         case "github":
             _print_for_github(report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,6 +139,11 @@ def as_document(report: Report) -> dict[str, Any]:
         "files": [{"file": as_name(review.file), "review": review.text} for review in report.reviews],
         "cost": total_cost(report.reviews)._asdict(),
     }
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """A document as JSON that a build may show: what GitHub's runner would take for a command is escaped in it."""
+    return json.dumps(document, indent=2).replace("##[", "#\\u0023[")
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:
