@@ -22,10 +22,10 @@ if not __package__:  # run as a file: imports are found from the repository root
 
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
 from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
-from memory_demo.memory_command import as_listed, run_memory
+from memory_demo.memory_command import add_memory_parser, as_listed
 from memory_demo.memory_location import default_memory
 from memory_demo.memory_view import memory_tree, read_notes
-from memory_demo.review_command import FORMATS, run_review
+from memory_demo.review_command import add_review_parser
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
 
@@ -116,66 +116,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-pause", action="store_true", help="do not wait for Enter between sessions")
     parser.set_defaults(run=_run_demo)
     commands = parser.add_subparsers(title="commands", metavar="{review,memory}")
-    review = commands.add_parser(
-        "review", parents=[common], help="review your files, or what git says has changed"
+    add_review_parser(commands, common)
+    add_memory_parser(commands, common)
+    arguments = parser.parse_args(
+        argv, argparse.Namespace(memory=None, model=None, offline=False, env=None, propose=None)
     )
-    review.add_argument("files", nargs="*", type=Path, metavar="FILE", help="Python file to review")
-    review.add_argument(
-        "--symptom", default="", metavar="TEXT", help='what was noticed, such as "totals are too low"'
-    )
-    review.add_argument(
-        "--diff",
-        nargs="?",
-        const="HEAD",
-        metavar="BASE",
-        help="review the Python files that have changed since the working tree and BASE parted (default: the last "
-        "commit), and report what the change brings in; FILEs named before --diff narrow it down; untracked files are "
-        "left out",
-    )
-    review.add_argument(
-        "--exclude",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="leave out files by path, such as 'tests/data/*' (* goes across folders); may be repeated; with --diff, also "
-        "what [tool.memory-review] exclude lists in pyproject.toml as BASE has it",
-    )
-    review.add_argument(
-        "--format",
-        choices=FORMATS,
-        default="text",
-        help="text for people; json; sarif 2.1.0; github: annotations, and the summary of a workflow's job",
-    )
-    review.add_argument("--fail-on-findings", action="store_true", help="exit with 1 if there are findings")
-    review.set_defaults(run=run_review)
-    memory = commands.add_parser("memory", parents=[common], help="look at what it has learnt")
-    memory.add_argument(
-        "action",
-        choices=("show", "tree", "clear", "history", "undo", "restore", "redact"),
-        help="print the notes; list them; delete them; list the versions of each file; take back the change that made "
-        "a version; take back all changes after a time; remove a version's content for good",
-    )
-    memory.add_argument(
-        "target",
-        nargs="?",
-        metavar="PATH|VERSION|TIME",
-        help="history: of this path; undo, redact: this version; restore: to this time, such as 2026-11-22T21:30",
-    )
-    memory.add_argument("--diff", action="store_true", help="history: show what each version changed")
-    memory.add_argument("--yes", action="store_true", help="clear without asking")
-    memory.set_defaults(run=run_memory)
-    arguments = parser.parse_args(argv, argparse.Namespace(memory=None, model=None, offline=False, env=None))
     if arguments.memory is None:
         is_demo = arguments.run is _run_demo
         arguments.memory = Path("memory_storage") if is_demo else default_memory(Path.cwd())
-    if arguments.run is run_review and not arguments.files and arguments.diff is None:
-        review.error("name the files to review, or give --diff")
-    if (
-        arguments.run is run_memory
-        and arguments.action in ("undo", "restore", "redact")
-        and not arguments.target
-    ):
-        memory.error("undo and redact take a version, restore a time; memory history lists both")
     if arguments.run is not _run_demo and (arguments.session or arguments.no_pause):
         parser.error("--session and --no-pause go without a command")
     return arguments

@@ -8,8 +8,9 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memory_demo.console import connect_reviewer, say
 from memory_demo.review_report import Report, as_document, as_json, as_name, counted
@@ -22,8 +23,53 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "sarif", "github")
 
 
+def add_review_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `review`; `common` holds the options that every command takes."""
+    review = commands.add_parser(
+        "review", parents=[common], help="review your files, or what a branch changes"
+    )
+    review.add_argument("files", nargs="*", type=Path, metavar="FILE", help="Python file to review")
+    review.add_argument(
+        "--symptom", default="", metavar="TEXT", help='what was noticed, such as "totals are too low"'
+    )
+    review.add_argument(
+        "--diff",
+        nargs="?",
+        const="HEAD",
+        metavar="BASE",
+        help="review the Python files that have changed since the working tree and BASE parted (default: the last "
+        "commit), and report what the change brings in; FILEs named before --diff narrow it down; untracked files are "
+        "left out",
+    )
+    review.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out files by path, such as 'tests/data/*' (* goes across folders); may be repeated; with --diff, "
+        "also what [tool.memory-review] exclude lists in pyproject.toml as BASE has it",
+    )
+    review.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text for people; json; sarif 2.1.0; github: annotations, and the summary of a workflow's job",
+    )
+    review.add_argument("--fail-on-findings", action="store_true", help="exit with 1 if there are findings")
+    review.add_argument(
+        "--propose",
+        nargs="?",
+        const=f"review of {datetime.now():%Y-%m-%d %H:%M}",
+        metavar="NAME",
+        help="what it learns waits under this name for memory approve, and nobody else reads it before",
+    )
+    review.set_defaults(run=run_review, error=review.error)
+
+
 def run_review(arguments: argparse.Namespace) -> int:
     """Review, print the report, and say how it ended: 2 comes before 1, and what was found is printed in any case."""
+    if not arguments.files and arguments.diff is None:
+        arguments.error("name the files to review, or give --diff")
     selection = _selection(arguments)
     _check_memory(arguments.memory, selection)
     outcome = _outcome(arguments, selection)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
 import os
 import re
 import sys
@@ -46,6 +47,7 @@ from memory_stores.protocol import (
     Entry,
     FileLimit,
     Gone,
+    Limits,
     NotADirectory,
     NotAFile,
     NotFound,
@@ -58,8 +60,9 @@ from memory_stores.protocol import (
 )
 from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way
 
+logger = logging.getLogger(__name__)
+
 LOCK_SECONDS = 30.0
-MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 1_000_000, 10_000, 100_000_000
 
 
 class FileStore:
@@ -77,9 +80,9 @@ class FileStore:
         directory: str | FilePath,
         scope: Sequence[str] = (),
         *,
-        max_file_bytes: int = MAX_FILE_BYTES,
-        max_files: int = MAX_FILES,
-        max_total_bytes: int = MAX_TOTAL_BYTES,
+        max_file_bytes: int = Limits().max_file_bytes,
+        max_files: int = Limits().max_files,
+        max_total_bytes: int = Limits().max_total_bytes,
     ) -> None:
         base = FilePath(directory, *_scope_directories(scope))
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ class FileStore:
         self.root.mkdir(mode=0o700, exist_ok=True)
         if self.root.stat().st_dev != self.directory.stat().st_dev:
             raise ValueError(f"{self.root} is on a disk of its own: mount that at {self.directory} instead.")
-        self.max_file_bytes, self.limits = max_file_bytes, Usage(max_files, max_total_bytes)
+        self.limits = Limits(max_file_bytes, max_files, max_total_bytes)
         self._tree = Tree(str(self.root))
         self._lock = str(self.directory / ".memory.lock")
         self._state = Place(None, str(self.directory / ".memory.state"))
@@ -114,8 +117,7 @@ class FileStore:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[FileChange]:
-        with self._locked(LOCK_SECONDS), self._opened_log() as log, self._opened_staging() as staging:
-            change = self._started(log, staging)
+        with self._writing(LOCK_SECONDS) as change:
             try:
                 yield change
                 change.commit()
@@ -141,11 +143,17 @@ class FileStore:
         """Let go of the history's database; the next change opens it again."""
         self._versions.close()
 
+    def beside(self, name: str) -> FileStore:
+        """Another store of the same tenant, in a hidden directory beside the memory, without limits."""
+        directory, none = self.directory / f".memory.{name}", sys.maxsize
+        return FileStore(directory, max_file_bytes=none, max_files=none, max_total_bytes=none)
+
     def erase(self) -> None:
         """Remove the tenant: files, versions, all, and its directory if nothing else lies in it."""
         with self._locked(LOCK_SECONDS), store_errors():
             self._versions.close()
-            for name in ("memories", ".memory.staged", ".memory.history", ".memory.state", ".memory.lock"):
+            own = [path.name for path in self.directory.iterdir() if path.name.startswith(".memory.")]
+            for name in ("memories", *own):
                 remove_all(Place(None, str(self.directory / name)).looked())
         with contextlib.suppress(OSError):
             self.directory.rmdir()
@@ -153,39 +161,27 @@ class FileStore:
     def _recover(self) -> None:
         """Take back the change of a process that was killed, unless a writer is at work."""
         if is_under_way(self._state):
-            busy = contextlib.suppress(StoreError)
-            with busy, self._locked(0), self._opened_log() as log, self._opened_staging() as staging:
-                self._started(log, staging)
-
-    def _started(self, log: UndoLog, staging: Directory) -> FileChange:
-        """A change, once what a killed process left is brought to its end."""
-        change = FileChange(
-            str(self.root),
-            self._versions,
-            log,
-            staging,
-            Tree(self._staged.name),
-            self.max_file_bytes,
-            self.limits,
-        )
-        change.recover()
-        return change
+            with contextlib.suppress(StoreError), self._writing(0):
+                pass
 
     @contextlib.contextmanager
-    def _opened_log(self) -> Iterator[UndoLog]:
-        with store_errors(), contextlib.closing(UndoLog(self._state)) as log:
-            yield log
+    def _writing(self, seconds: float) -> Iterator[FileChange]:
+        """A change under the lock, once what a killed process left is brought to its end."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._locked(seconds))
+            with store_errors():
+                log = stack.enter_context(contextlib.closing(UndoLog(self._state)))
+                staging = stack.enter_context(self._staging_directory())
+                staged = Tree(self._staged.name)
+                change = FileChange(str(self.root), self._versions, log, staging, staged, self.limits)
+                change.recover()
+            yield change
 
-    @contextlib.contextmanager
-    def _opened_staging(self) -> Iterator[Directory]:
-        with store_errors():
-            try:
-                directory = Directory(self._staged)
-            except FileNotFoundError:
-                self._staged.make()
-                directory = Directory(self._staged)
-            with directory:
-                yield directory
+    def _staging_directory(self) -> Directory:
+        with contextlib.suppress(FileNotFoundError):
+            return Directory(self._staged)
+        self._staged.make()
+        return Directory(self._staged)
 
     @contextlib.contextmanager
     def _locked(self, seconds: float) -> Iterator[None]:
@@ -225,16 +221,15 @@ class FileChange:
         log: UndoLog,
         staging: Directory,
         staged_tree: Tree,
-        max_file_bytes: int,
-        limits: Usage,
+        limits: Limits,
     ) -> None:
         self._digests: Digests = {}
         self._tree, self._versions, self._log = Tree(root, self._digests), versions, log
         self._staging, self._staged_tree = staging, staged_tree
-        self._max_file_bytes, self._limits = max_file_bytes, limits
+        self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
         self._id = uuid.uuid4().hex
         self._usage = self._usage_before = log.usage()
-        self._recorded = False
+        self._recorded = self._committed = False
         self._read: set[Path] = set()
         self._displaced: list[tuple[Path, str]] = []
         self._names = map(str, itertools.count())
@@ -297,15 +292,24 @@ class FileChange:
         self._versions.prune(keep)
 
     def commit(self) -> None:
-        """Keep the change. Once the versions are written, it cannot be taken back any more."""
-        if self._steps:
+        """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
+        if not self._steps:
+            return
+        if self._recorded:
             self._versions.commit()
+        elif self._displaced:
             self._note("committed", ())
+        self._committed = True
+        try:
             self._clean_up(self._steps)
             self._log.end(self._usage)
+        except OSError:
+            logger.exception("a change is kept, and the next one will clean up after it")
 
     def roll_back(self) -> None:
         """Take back every step, newest first."""
+        if self._committed:
+            return
         self._versions.roll_back()
         if self._steps:
             self._take_back(self._steps)
@@ -321,6 +325,8 @@ class FileChange:
             self._clean_up(steps)
         else:
             self._take_back(steps)
+            if "recorded" in kinds:
+                self._versions.drop_unused()
         self._log.end(None)
         self._usage = self._usage_before = None
 
@@ -360,7 +366,8 @@ class FileChange:
                 write_flushed(file, chunks)
             if place.found is None:
                 rename_to_free_name(staged, place)
-            elif not swapped(staged, place):
+                return
+            if not swapped(staged, place):
                 self._save(place, self._staging.place(saved), path)
                 staged.replace(place)
             self._displaced += [(path, name), (path, saved)]
@@ -411,7 +418,7 @@ class FileChange:
     def _counted(self, path: Path, most: int) -> Usage:
         """The usage below a directory, counting `most` files at most."""
         files = (entry for entry in self._tree.entries(path, None) if not entry.is_directory)
-        sizes = [entry.size for entry in itertools.islice(files, most)]
+        sizes = [entry.size for entry in itertools.islice(files, min(most, sys.maxsize))]
         return Usage(len(sizes), sum(sizes))
 
     def _clean_up(self, steps: Sequence[Step]) -> None:
