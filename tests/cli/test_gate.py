@@ -4,9 +4,11 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from scripted_reviewer import scripted
@@ -15,6 +17,7 @@ from memory_demo.code_review_demo import main
 from memory_demo.memory_location import default_memory
 from memory_demo.offline import Reply, faults
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-ant-canary-0123456789-0123456789"
 LIVE = {"MEMORY_COOKBOOK_OFFLINE": None, "ANTHROPIC_API_KEY": KEY}
 BUG = "n = 0\n\ndef add():\n    global n\n    n += 1\n"
@@ -327,3 +330,12 @@ def test_a_name_that_is_not_utf8_is_shown_with_an_escape(branch, review, serve, 
     assert done.code == 0
     shown = {"sarif": "caf%E9.py", "json": "caf\\\\xe9.py", "github": "caf\\xe9.py"}
     assert shown.get(format, "caf\\xe9.py:5:5: ") in done.out
+
+
+def test_every_row_about_the_gate_names_a_test():
+    named = re.findall(
+        r"`tests/cli/(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / "threats.md").read_text("utf-8")
+    )
+    assert len(named) > 25
+    for file, test in named:
+        assert f"def {test}(" in (Path(__file__).parent / file).read_text("utf-8"), (file, test)
