@@ -119,6 +119,14 @@ class Repository:
                 changed += [ChangedFile(path, data)] if data is not None else []
         return self._with_base(changed, base, renamed)
 
+    def python_files(self) -> list[str]:
+        """The tracked files that are Python by their suffix, links left out."""
+        return [
+            path
+            for path, blob, _ in self._tracked()
+            if _is_file(blob) and has_python_suffix(path) and not (self.top / path).is_symlink()
+        ]
+
     def _changed_python(
         self, tree: _WorkingTree, path: str, blob: Blob, is_sparse: bool, base: Blob | None
     ) -> bytes | None:

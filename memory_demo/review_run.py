@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from memory_demo.review_report import Finding, Report, Review
 from memory_demo.review_targets import NotReviewed, Selection, Target
 
 if TYPE_CHECKING:
+    from memory_demo.assistant import CodeReviewAssistant
     from memory_demo.console import Reviewer
     from memory_demo.demo_helpers import ConversationError, Turn
     from memory_demo.source_tools import ReportedFinding
@@ -87,13 +89,26 @@ class _Desk:
     ) -> None:
         self._offline = reviewer.offline
         self._folder = folder
-        self._texts = {target.name: target.text for target in selection.targets}
         self._symptom = symptom
         self._is_change = is_change
-        self._assistant = reviewer.assistant()
+        self._texts = {target.name: target.text for target in selection.targets}
+        self._assistant = self._with_sources(reviewer, selection, self._texts)
         # A conversation of its own, in which nothing is known of the change.
-        self._base_assistant = reviewer.assistant()
+        before = {target.name: target.base for target in selection.targets if target.base is not None}
+        self._base_assistant = self._with_sources(reviewer, selection, before)
         self._turns: list[Turn] = []
+
+    def _with_sources(
+        self, reviewer: Reviewer, selection: Selection, texts: Mapping[str, str]
+    ) -> CodeReviewAssistant:
+        """An assistant that may read these texts, and the other files of the repository."""
+        assistant = reviewer.assistant()
+        for name, path in {
+            **selection.others,
+            **{name: self._copy(text) for name, text in texts.items()},
+        }.items():
+            assistant.offer(path, name)
+        return assistant
 
     def review(self, target: Target) -> _Found:
         request = self._symptom
@@ -127,7 +142,7 @@ class _Desk:
         return CHANGE.format(diff=self._assistant.offer(diff, f"{target.name}.diff"))
 
     def _copy(self, text: str) -> Path:
-        path = self._folder / f"{len(list(self._folder.iterdir()))}.txt"
+        path = self._folder / hashlib.sha256(text.encode()).hexdigest()
         path.write_bytes(text.encode())
         return path
 

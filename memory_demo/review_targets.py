@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -45,11 +45,15 @@ class NotReviewed:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is to be reviewed, what cannot be, and what a person has excluded. `top` is that of a repository."""
+    """What is to be reviewed, what cannot be, and what a person has excluded.
+
+    `others` are files of the repository that may be read to judge those, by name; `top` is where it is.
+    """
 
     targets: tuple[Target, ...] = ()
     not_reviewed: tuple[NotReviewed, ...] = ()
     excluded: tuple[str, ...] = ()
+    others: Mapping[str, Path] = field(default_factory=dict)
     top: Path | None = None
 
 
@@ -84,6 +88,7 @@ def changed_files(
         commit = repository.commit(base)
         changed = repository.changed_files(repository.merge_base(commit))
         patterns = (*exclude, *_excluded_in(repository, commit))
+        unchanged = set(repository.python_files()) - {file.path for file in changed}
     except GitError as error:
         raise CommandError(str(error)) from None
     wanted = {_without_links(path) for path in only}
@@ -100,7 +105,10 @@ def changed_files(
             targets.append(_target(name, file, patterns))
         except NotReviewable as error:
             problems.append(NotReviewed(name, file.path, str(error)))
-    return Selection(tuple(targets), tuple(problems), tuple(excluded), repository.top)
+    others = {
+        os.path.relpath(repository.top / path, folder): repository.top / path for path in sorted(unchanged)
+    }
+    return Selection(tuple(targets), tuple(problems), tuple(excluded), others, repository.top)
 
 
 def _target(name: str, file: ChangedFile, patterns: Sequence[str]) -> Target:

