@@ -1,0 +1,265 @@
+"""Connections and transactions of `PostgresStore`: one tenant each, lost connections, errors in the store's terms.
+
+The tenant is set for the transaction alone, so that a pooler may give the next transaction another connection. What a
+transaction sends is pipelined: nothing waits for an answer that nobody has asked for yet.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg
+from psycopg import IsolationLevel, conninfo, errors
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from memory_stores.postgres_schema import TENANT_SETTING, SetupError, check_login
+from memory_stores.protocol import (
+    Busy,
+    Forbidden,
+    Gone,
+    NameTooLong,
+    OutOfSpace,
+    Path,
+    StoreError,
+    Unavailable,
+)
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 10
+CONNECT_SECONDS = 2.5
+"""How long a command waits for a connection."""
+LOCK_SECONDS, IDLE_SECONDS = 30, 20
+"""How long a writer waits for another, and how long one may hold the lock without a statement."""
+_IN_DOUBT_SECONDS = 2.0
+
+# Where the address does not say: give up on a host that does not answer.
+_DEFAULTS = {
+    "connect_timeout": "2",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "application_name": "memory_store",
+}
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+Rows: TypeAlias = list[tuple[Any, ...]]
+Query: TypeAlias = tuple[str, Mapping[str, object]]
+_Result = TypeVar("_Result")
+
+_BEGIN = f"SELECT set_config('{TENANT_SETTING}', %s, true)"
+_BEGIN_WRITING = (
+    f"{_BEGIN.replace('SELECT', 'SELECT pg_current_xact_id()::text,')}, set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true)"
+)
+
+_ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
+    ((errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure), Busy),
+    ((errors.DiskFull,), OutOfSpace),
+    ((errors.ProgramLimitExceeded,), NameTooLong),  # of an index entry
+    ((errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction), Forbidden),
+    ((errors.UndefinedTable, errors.InvalidSchemaName), Gone),
+    ((psycopg.OperationalError, errors.IdleInTransactionSessionTimeout, psycopg.InterfaceError), Unavailable),
+]
+
+
+@contextlib.contextmanager
+def store_errors(path: Path = ()) -> Iterator[None]:
+    """Turn what the server refuses into the errors of a store; the cause stays attached for the log."""
+    try:
+        yield
+    except SetupError as error:
+        raise Forbidden(path) from error
+    except psycopg.Error as error:
+        for kinds, store_error in _ERRORS:
+            if isinstance(error, kinds):
+                raise store_error(path) from error
+        raise
+
+
+class Database:
+    """The connections of this process to one database, shared by the stores of all tenants."""
+
+    def __init__(self, address: str, max_connections: int) -> None:
+        self._checked = False
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            address,
+            min_size=0,
+            max_size=max_connections,
+            timeout=CONNECT_SECONDS,
+            reconnect_timeout=0,  # no back-off in the background: the next command tries
+            configure=_configure,
+            open=True,
+        )
+
+    def check(self) -> None:
+        """Raise SetupError if this login must not be used; an unreachable server is left for later."""
+        with contextlib.suppress(psycopg.OperationalError):
+            self._done(self._connected(lambda _: None)[0])
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def read(self, tenant: uuid.UUID, *queries: Query) -> list[Rows]:
+        """The rows of some queries, in one transaction and one exchange with the server."""
+
+        def run(connection: Connection) -> list[Rows]:
+            with connection.pipeline():
+                connection.execute(_BEGIN, [str(tenant)])
+                cursors = [connection.execute(*query, binary=True) for query in queries]
+                connection.commit()
+            return [cursor.fetchall() for cursor in cursors]
+
+        with store_errors():
+            connection, rows = self._connected(run)
+            self._done(connection)
+            return rows
+
+    @contextlib.contextmanager
+    def write(self, tenant: uuid.UUID, *queries: Query) -> Iterator[Session]:
+        """A transaction that begins with some queries and ends with the block: kept, or rolled back on an exception."""
+
+        def begin(connection: Connection) -> tuple[str, list[Rows]]:
+            with connection.pipeline():
+                begun = connection.execute(_BEGIN_WRITING, [str(tenant)])
+                cursors = [connection.execute(*query, binary=True) for query in queries]
+            return _value(begun), [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+        with store_errors():
+            connection, (transaction, rows) = self._connected(begin)
+        session, ended = Session(connection, rows), False
+        try:
+            with connection.pipeline():
+                yield session
+                ended = True
+                session.commit()
+        except psycopg.OperationalError:
+            if not ended:
+                raise
+            with store_errors():
+                if not (connection.closed and self._was_committed(transaction)):
+                    raise
+        finally:
+            self._done(connection)
+
+    def _connected(self, start: Callable[[Connection], _Result]) -> tuple[Connection, _Result]:
+        """A connection, and what `start` did on it: done anew if the connection turns out to be lost."""
+        for last in (False, True):
+            connection = self._pool.getconn()
+            try:
+                if not self._checked:
+                    check_login(connection)
+                    connection.rollback()
+                    self._checked = True
+                return connection, start(connection)
+            except BaseException as error:
+                lost = connection.closed and isinstance(error, psycopg.OperationalError)
+                self._done(connection)
+                if last or not lost:
+                    raise
+            self._pool.check()  # the others may be lost as well
+        raise AssertionError("unreachable")
+
+    def _done(self, connection: Connection) -> None:
+        with contextlib.suppress(psycopg.Error):
+            connection.rollback()
+        self._pool.putconn(connection)
+
+    def _was_committed(self, transaction: str) -> bool:
+        """Whether a transaction was kept, where the answer to its COMMIT was lost: the server knows."""
+        deadline = time.monotonic() + _IN_DOUBT_SECONDS
+        status = "in progress"
+        while status == "in progress" and time.monotonic() < deadline:
+            connection, status = self._connected(
+                lambda new: _value(new.execute("SELECT pg_xact_status(%s::xid8)", [transaction]))
+            )
+            self._done(connection)
+            time.sleep(0.01)
+        logger.warning("connection lost while committing: the transaction is %s", status)
+        return status == "committed"
+
+
+class Session:
+    """A transaction under way. What it `queue`s is sent with the next `rows`, or at the end."""
+
+    def __init__(self, connection: Connection, begun: list[Rows]) -> None:
+        self._connection, self.begun = connection, begun
+        self._error: StoreError | None = None
+        self.at_end: Callable[[], None] = lambda: None
+
+    def rows(self, *queries: Query) -> list[Rows]:
+        """The rows of each query, in one exchange with the server."""
+        with self._watched():
+            cursors = [self._connection.execute(*query, binary=True) for query in queries]
+            return [cursor.fetchall() for cursor in cursors]
+
+    def queue(self, statement: str, values: Mapping[str, object]) -> None:
+        with self._watched():
+            self._connection.execute(statement, values)
+
+    def commit(self) -> None:
+        if self._error:  # caught by whoever holds the change, but the transaction is broken
+            raise self._error
+        self.at_end()
+        self._connection.commit()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            with store_errors():
+                yield
+        except StoreError as error:
+            self._error = error
+            raise
+
+
+_databases: dict[tuple[int, str, int], Database] = {}
+_databases_lock = threading.Lock()
+
+
+def database(address: str, max_connections: int) -> Database:
+    """The connections of this process to the database at an address; a forked process opens its own.
+
+    Raises ValueError for an address that cannot be read.
+    """
+    try:
+        given = conninfo.conninfo_to_dict(address)
+    except psycopg.ProgrammingError:  # whose text may hold the password
+        raise ValueError("The address cannot be read: write postgresql://user@host/database.") from None
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    if "PGCONNECT_TIMEOUT" in os.environ:
+        defaults.pop("connect_timeout", None)
+    key = (os.getpid(), address, max_connections)
+    with _databases_lock:
+        if key not in _databases:
+            _databases[key] = Database(conninfo.make_conninfo(address, **defaults), max_connections)
+        return _databases[key]
+
+
+@atexit.register
+def _close_all() -> None:
+    for (process, _, _), one in _databases.items():
+        if process == os.getpid():
+            one.close()
+
+
+def _configure(connection: Connection) -> None:
+    connection.isolation_level = IsolationLevel.READ_COMMITTED
+    if _value(connection.execute("SELECT pg_backend_pid()")) != connection.info.backend_pid:
+        connection.prepare_threshold = None  # a pooler is in between: the next transaction may run elsewhere
+    connection.commit()
+
+
+def _value(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
+    row = cursor.fetchone()
+    assert row is not None
+    return row[0]
