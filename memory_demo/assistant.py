@@ -196,8 +196,8 @@ class CodeReviewAssistant:
 
 
 def guarded_memory(path: str | Path) -> MemoryToolHandler:
-    """Memory that refuses secrets and orders, and keeps a journal to go back by."""
+    """Memory that refuses secrets and orders, and keeps a history to go back by."""
     from memory_screens import instructions_screen, secrets_screen
     from memory_tool import MemoryToolHandler
 
-    return MemoryToolHandler(path, screens=(secrets_screen, instructions_screen), journal=True)
+    return MemoryToolHandler(path, screens=(secrets_screen, instructions_screen), history=True)

@@ -4,7 +4,7 @@ python -m memory_demo.code_review_demo                      three sessions on sa
 python -m memory_demo.code_review_demo review app.py        review your own files
 python -m memory_demo.code_review_demo review --diff main   review what has changed since main
 python -m memory_demo.code_review_demo memory show          what it has learnt
-python -m memory_demo.code_review_demo memory history       every memory command on record, to undo or restore from
+python -m memory_demo.code_review_demo memory history       every version of every note, to undo, restore or redact
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if not __package__:  # run as a file: imports are found from the repository root
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
-from memory_demo.console import STAND_IN, api_errors, connect_reviewer, say
-from memory_demo.memory_command import as_listed, memory_root, notes, run_memory
-from memory_demo.memory_view import memory_tree
+from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
+from memory_demo.memory_command import as_listed, run_memory
+from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_command import run_review, stop_if_incomplete
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
@@ -127,16 +127,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     memory = commands.add_parser("memory", parents=[common], help="look at what it has learnt")
     memory.add_argument(
         "action",
-        choices=("show", "tree", "clear", "history", "undo", "restore"),
-        help="print the notes; list them; delete them; list the commands that made them; take one of these back; "
-        "take back all after a time",
+        choices=("show", "tree", "clear", "history", "undo", "restore", "redact"),
+        help="print the notes; list them; delete them; list the versions of each file; take back the change that made "
+        "a version; take back all changes after a time; remove a version's content for good",
     )
     memory.add_argument(
         "target",
         nargs="?",
-        metavar="PATH|ENTRY|TIME",
-        help="history: of this path; undo: this entry of the history; restore: to this time, such as 2026-11-22T21:30",
+        metavar="PATH|VERSION|TIME",
+        help="history: of this path; undo, redact: this version; restore: to this time, such as 2026-11-22T21:30",
     )
+    memory.add_argument("--diff", action="store_true", help="history: show what each version changed")
     memory.add_argument("--yes", action="store_true", help="clear without asking")
     memory.set_defaults(run=run_memory)
     arguments = parser.parse_args(
@@ -144,8 +145,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     if arguments.run is run_review and not arguments.files and arguments.diff is None:
         review.error("name the files to review, or give --diff")
-    if arguments.run is run_memory and arguments.action in ("undo", "restore") and arguments.target is None:
-        memory.error("undo takes an entry and restore a time; memory history lists both")
+    if (
+        arguments.run is run_memory
+        and arguments.action in ("undo", "restore", "redact")
+        and not arguments.target
+    ):
+        memory.error("undo and redact take a version, restore a time; memory history lists both")
     if arguments.run is not _run_demo and (arguments.session or arguments.no_pause):
         parser.error("--session and --no-pause go without a command")
     return arguments
@@ -155,18 +160,19 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     numbers = [arguments.session] if arguments.session else range(1, len(SESSIONS) + 1)
     pauses = sys.stdin.isatty() and not arguments.no_pause
     reviewer = connect_reviewer(arguments, said=sys.stdout, done=sys.stdout)
+    memory = memory_handler(arguments)
     for number in numbers:
         if pauses and number > numbers[0]:
             input(f"\nPress Enter for session {number}, Ctrl-C to stop. ")
         session = SESSIONS[number - 1]
         say(f"\nSession {number}: {session.title}\n")
-        before = notes(arguments)
+        before = read_notes(memory.store)
         with api_errors():
             reviews = session.run(reviewer.assistant(context_management=session.context_management))
         for review in reviews:
             say(f"\n{review.text}")
-        say(f"\n{_written(before, notes(arguments))}")
-        say(f"Memory now holds:\n{memory_tree(memory_root(arguments))}\n\nCost: {total_cost(reviews)}")
+        say(f"\n{_written(before, read_notes(memory.store))}")
+        say(f"Memory now holds:\n{memory_tree(memory.store)}\n\nCost: {total_cost(reviews)}")
         stop_if_incomplete(reviews)
     return 0
 

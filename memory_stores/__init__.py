@@ -2,12 +2,22 @@
 
 from typing import TYPE_CHECKING
 
+from memory_stores.files import FileStore
 from memory_stores.protocol import Change, Entry, MemoryStore, StoreError, Version, VersionedStore
 
 if TYPE_CHECKING:
     from memory_stores.postgres import PostgresStore
 
-__all__ = ["Change", "Entry", "MemoryStore", "PostgresStore", "StoreError", "Version", "VersionedStore"]
+__all__ = [
+    "Change",
+    "Entry",
+    "FileStore",
+    "MemoryStore",
+    "PostgresStore",
+    "StoreError",
+    "Version",
+    "VersionedStore",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from memory_stores.files import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES
 from memory_stores.postgres_connection import MAX_CONNECTIONS, Query, Rows, Session, database
 from memory_stores.postgres_schema import SetupError, migrate
 from memory_stores.protocol import (
@@ -38,7 +39,6 @@ from memory_stores.protocol import (
 
 __all__ = ["PostgresStore", "SetupError", "migrate"]
 
-MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 1_000_000, 10_000, 100_000_000
 MAX_READ_BYTES = 64 * 1024 * 1024
 _NAME_BYTES = 255  # what a directory can hold, so that a memory can move between the stores
 _VERSIONS_AT_A_TIME = 1000

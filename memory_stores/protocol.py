@@ -96,11 +96,11 @@ class Version(NamedTuple):
 class VersionedChange(Change, Protocol):
     """A change that can also write the history: its versions are kept with it or not at all."""
 
-    def is_recorded(self, path: Path) -> bool:
-        """Whether the newest version of `path` is what is there now (nothing, where there is no version)."""
+    def newest(self, path: Path) -> Version | None:
+        """The newest version of a path, those of this change included."""
 
     def digest(self, path: Path) -> str | None:
-        """The SHA-256 (hex) of the file at `path`, None if there is none; reads a large file in parts."""
+        """The SHA-256 (hex) of the file at `path`, None if there is none that can be read; reads it in parts."""
 
     def record(self, path: Path, operation: Operation, created_by: str | None) -> None:
         """Add a version of the file as it is now. With None as `created_by` it is a change of its own, just before."""

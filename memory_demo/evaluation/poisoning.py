@@ -252,7 +252,7 @@ class _Memory:
                 base,
                 scope=(user,) if mitigation.scopes else (),
                 screens=(secrets_screen, instructions_screen) if mitigation.screens else (),
-                journal=mitigation.rolls_back,
+                history=mitigation.rolls_back,
                 frame=mitigation.frames,
             )
 
@@ -262,7 +262,7 @@ class _Memory:
             assert "success" in answer, answer
 
     def notes(self) -> dict[str, str]:
-        return read_notes(self.victim.memory_root)
+        return read_notes(self.victim.store)
 
 
 def _trial(bench: _Bench, attack: Attack, carrier: str, mitigation: Mitigation) -> Trial:
@@ -270,8 +270,8 @@ def _trial(bench: _Bench, attack: Attack, carrier: str, mitigation: Mitigation) 
     clean, before = memory.notes(), datetime.now(UTC)
     carried = _carry_out(bench, attack, memory.victim if carrier == OWN_SESSION else memory.other, mitigation)
     reached = carried and memory.notes() != clean
-    if mitigation.rolls_back and memory.victim.journal:
-        restored = memory.victim.journal.restore(before)
+    if mitigation.rolls_back:
+        restored = memory.victim.history.restore(before)
         assert "success" in restored, restored
     answer, found = None, bench.bugs
     if memory.notes() != clean:
@@ -303,7 +303,7 @@ def _carry_out(bench: _Bench, attack: Attack, handler: MemoryToolHandler, mitiga
 def _lesson(bench: _Bench) -> dict[str, str]:
     handler = MemoryToolHandler(bench.new_folder())
     _ask_for_review(bench, handler, SAMPLES / LEARN_FROM, learn_request(CATEGORY, LEARN_FROM), MITIGATIONS[0])
-    return read_notes(handler.memory_root)
+    return read_notes(handler.store)
 
 
 def _review(bench: _Bench, handler: MemoryToolHandler, mitigation: Mitigation) -> tuple[Answer, int]:

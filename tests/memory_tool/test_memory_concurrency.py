@@ -62,9 +62,9 @@ def test_threads_share_a_handler(handler: MemoryToolHandler, root: Path) -> None
         list(pool.map(insert, range(120)))
     assert sorted((root / "log").read_text(encoding="utf-8").split(), key=int) == [str(n) for n in range(120)]
     assert (
-        (root.parent / ".memory.lock")
+        (root.parent / ".memory.state")
         .read_bytes()
-        .startswith(b"usage 1 %d\n" % (root / "log").stat().st_size)
+        .startswith(b'{"files": 1, "bytes": %d}\n' % (root / "log").stat().st_size)
     )
 
 

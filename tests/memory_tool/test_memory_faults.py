@@ -64,7 +64,7 @@ def test_killed_writer_leaves_old_or_new(command: str, memory_disk: Path) -> Non
     root = handler.memory_root
     (root / "old.txt").write_text("<" + "x" * SIZE, encoding="utf-8")
     seed = random.Random(7)
-    record, leftovers = memory_disk / ".memory.lock", 0
+    state, leftovers = memory_disk / ".memory.state", 0
     for turn in range(50):
         assert FORKS
         ours, theirs = FORKS.Pipe()
@@ -75,9 +75,10 @@ def test_killed_writer_leaves_old_or_new(command: str, memory_disk: Path) -> Non
         writer.kill()
         writer.join()
         assert writer.exitcode == -signal.SIGKILL
-        leftovers += record.exists() and record.read_bytes().startswith(b"change")
+        leftovers += state.exists() and state.read_bytes().startswith(b'{"change"')
         listing = handler.execute(command="view", path=M)["success"]
-        assert not list(root.rglob(".*")), "the next command removes the temporary file"
+        staged = [path.stat().st_size for path in (memory_disk / ".memory.staged").iterdir()]
+        assert not any(staged), "the next command removes what was staged"
         for directory in root.iterdir():
             if directory.is_dir() and not any(directory.rglob("*.txt")):
                 assert not any(directory.rglob("*")) or list(directory.iterdir()) == [directory / "deep"], (
@@ -93,23 +94,20 @@ def test_killed_writer_leaves_old_or_new(command: str, memory_disk: Path) -> Non
     assert leftovers > 5, "the writer was killed in the middle of a change"
     assert "success" in handler.execute(command="create", path=f"{M}/last", file_text="x")
     files = [path for path in root.rglob("*") if path.is_file()]
-    assert (
-        (memory_disk / ".memory.lock")
-        .read_text(encoding="utf-8")
-        .startswith(f"usage {len(files)} {sum(path.stat().st_size for path in files)}\n")
-    )
+    size = sum(path.stat().st_size for path in files)
+    assert state.read_text(encoding="utf-8").startswith(f'{{"files": {len(files)}, "bytes": {size}}}\n')
 
 
 @POSIX
 def test_killed_before_the_rename(handler: MemoryToolHandler, root: Path) -> None:
     """The exact leftovers: a temporary file in new directories, and the record of the change."""
     code = (
-        "import sys, os, signal, memory_tool\n"
-        "memory_tool._rename_to_free_name = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import sys, os, signal, memory_tool, memory_stores.files\n"
+        "memory_stores.files.rename_to_free_name = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "memory_tool.MemoryToolHandler(sys.argv[1]).execute(command='create', path=sys.argv[2], file_text='x')"
     )
     (root / "kept").mkdir()
-    # A longer record from before, which that of the killed writer cuts in the middle of a character.
+    # A longer record from before, which that of the killed writer overwrites in part.
     handler.execute(command="create", path=f"{M}/{'é' * 60}", file_text="x")
     for command in (
         {"command": "view", "path": M},
@@ -121,9 +119,9 @@ def test_killed_before_the_rename(handler: MemoryToolHandler, root: Path) -> Non
             [sys.executable, "-c", code, str(root.parent), f"{M}/kept/a/b/c.txt"],
             cwd=Path(__file__).parents[2],
         )
-        assert (root / "kept" / "a" / "b" / ".memory-write.tmp").exists()
+        assert (root / "kept" / "a" / "b").exists() and list((root.parent / ".memory.staged").iterdir())
         handler.execute(command)
-        assert list((root / "kept").rglob("*")) == []
+        assert list((root / "kept").rglob("*")) == list((root.parent / ".memory.staged").iterdir()) == []
 
 
 @pytest.mark.parametrize("written", [0, 1_000])
@@ -160,7 +158,11 @@ def test_disk_full(
     assert (root / "f").read_bytes() == b"old text\n"
     monkeypatch.undo()
     assert "success" in handler.execute(command="create", path=f"{M}/f", file_text="x" * 5_000)
-    assert (root.parent / ".memory.lock").read_text(encoding="utf-8").startswith("usage 1 5000\n")
+    assert (
+        (root.parent / ".memory.state")
+        .read_text(encoding="utf-8")
+        .startswith('{"files": 1, "bytes": 5000}\n')
+    )
 
 
 @pytest.mark.skipif(
@@ -229,8 +231,9 @@ def test_read_only_directory(tmp_path: Path) -> None:
         assert [path.name for path in handler.memory_root.rglob("*")] == ["f"]
         assert (handler.memory_root / "f").read_text(encoding="utf-8") == "text"
         if lock == "absent":
-            (base / ".memory.lock").touch(0o666)
-            (base / ".memory.lock").chmod(0o666)
+            for name in (".memory.lock", ".memory.state"):
+                (base / name).touch(0o666)
+                (base / name).chmod(0o666)
 
 
 @pytest.mark.usefixtures("platform")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-import memory_tool
+from memory_stores import confined, files
 from memory_tool import MemoryToolHandler
 
 M = "/memories"
@@ -297,7 +297,7 @@ def test_parent_swapped_at_each_step(
         calls = 0
         with monkeypatch.context() as patch:
             for name in ("open", "replace", "unlink"):
-                patch.setattr(memory_tool.os, name, swapping(getattr(os, name)))
+                patch.setattr(os, name, swapping(getattr(os, name)))
             answer = handler.execute(command)
         assert "feathers" not in str(answer)
         if (root / "sub").is_symlink():
@@ -407,13 +407,13 @@ def test_destination_that_appears_meanwhile(
     handler: MemoryToolHandler, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "a").write_text("a", encoding="utf-8")
-    rename = memory_tool._rename_to_free_name
+    rename = files.rename_to_free_name
 
-    def late(*places: memory_tool._Place) -> None:
+    def late(*places: confined.Place) -> None:
         (root / "b").write_text("of another program", encoding="utf-8")
         rename(*places)
 
-    monkeypatch.setattr(memory_tool, "_rename_to_free_name", late)
+    monkeypatch.setattr(files, "rename_to_free_name", late)
     assert "error" in handler.execute(command="rename", old_path=f"{M}/a", new_path=f"{M}/b")
     assert snapshot(root) == {"a": b"a", "b": b"of another program"}
 
@@ -524,19 +524,20 @@ def test_search_is_linear(text: str, old: str, tmp_path: Path) -> None:
     handler.execute(command="view", path=f"{M}/f", view_range=[800_000, -1])
 
 
-def test_lock_file_tampered_with(handler: MemoryToolHandler, root: Path, outside: Path) -> None:
-    record = root.parent / ".memory.lock"
+def test_state_file_tampered_with(handler: MemoryToolHandler, root: Path, outside: Path) -> None:
+    record = root.parent / ".memory.state"
     assert "success" in handler.execute(command="create", path=f"{M}/a", file_text="x")
     for content in (
         b"",
         b"\xff" * 5_000,
-        b"usage x y\n",
-        b"usage 1\n",
-        b"change 9\n",
-        b"change 0 /outside/canary.txt\n",
-        b"change 0 /memories/../../outside/canary.txt\n",
-        b"change -5 /memories/a\n",
-        b"change 0 /memories/a/b/c\n",
+        b"usage 1 5\n",
+        b'{"files": "x", "bytes": 7}\n',
+        b'{"files": -1}\n',
+        b'{"change": 9}\n',
+        b'{"change": "x", "step": "created", "path": ["..", "..", "outside", "canary.txt"]}\n',
+        b'{"change": "x", "step": "moved", "path": ["a"], "to": ["..", "..", "outside", "canary.txt"]}\n',
+        b'{"change": "x", "step": "made", "path": 7}\n',
+        b'{"change": "x", "step": "removed", "path": ["a", "b"], "staged": "../../outside/canary.txt"}\n',
     ):
         record.write_bytes(content)
         assert "success" in handler.execute(command="view", path=f"{M}/a")
@@ -550,15 +551,10 @@ def test_lock_file_tampered_with(handler: MemoryToolHandler, root: Path, outside
         assert "error" in handler.execute(command="create", path=f"{M}/c", file_text="x")
 
 
-def test_own_temporary_name_is_out_of_reach(handler: MemoryToolHandler) -> None:
-    refused_at(handler, f"{M}/.memory-write.tmp")
-    refused_at(handler, f"{M}/sub/.Memory-Write.tmp/x")
-
-
 def test_lock_held_by_another_process_ends_in_an_error(
     handler: MemoryToolHandler, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_tool, "_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
     (root / "f").write_text("x", encoding="utf-8")
     handler.execute(command="create", path=f"{M}/g", file_text="x")
     code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(flush=True); input()"
