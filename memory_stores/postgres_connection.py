@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import IsolationLevel, conninfo, errors
+from psycopg import conninfo, errors
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from memory_stores.postgres_schema import TENANT_SETTING, SetupError, check_login
@@ -56,9 +57,11 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 Query: TypeAlias = tuple[str, Mapping[str, object]]
 _Result = TypeVar("_Result")
 
-_BEGIN = f"SELECT set_config('{TENANT_SETTING}', %s, true)"
-_BEGIN_WRITING = (
-    f"{_BEGIN.replace('SELECT', 'SELECT pg_current_xact_id()::text,')}, set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
+# The third argument: for this transaction alone.
+_SET_TENANT = f"SELECT set_config('{TENANT_SETTING}', %s, true)"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_SET_LIMITS = (
+    f"SELECT pg_current_xact_id()::text, set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
     f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true)"
 )
 
@@ -97,6 +100,7 @@ class Database:
             max_size=max_connections,
             timeout=CONNECT_SECONDS,
             reconnect_timeout=0,  # no back-off in the background: the next command tries
+            kwargs={"autocommit": True},
             configure=_configure,
             open=True,
         )
@@ -113,10 +117,9 @@ class Database:
         """The rows of some queries, in one transaction and one exchange with the server."""
 
         def run(connection: Connection) -> list[Rows]:
-            with connection.pipeline():
-                connection.execute(_BEGIN, [str(tenant)])
+            with connection.pipeline():  # one transaction, which its end commits
+                connection.execute(_SET_TENANT, [str(tenant)])
                 cursors = [connection.execute(*query, binary=True) for query in queries]
-                connection.commit()
             return [cursor.fetchall() for cursor in cursors]
 
         with store_errors():
@@ -130,7 +133,9 @@ class Database:
 
         def begin(connection: Connection) -> tuple[str, list[Rows]]:
             with connection.pipeline():
-                begun = connection.execute(_BEGIN_WRITING, [str(tenant)])
+                connection.execute(_BEGIN)
+                connection.execute(_SET_TENANT, [str(tenant)])
+                begun = connection.execute(_SET_LIMITS)
                 cursors = [connection.execute(*query, binary=True) for query in queries]
             return _value(begun), [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
@@ -158,7 +163,6 @@ class Database:
             try:
                 if not self._checked:
                     check_login(connection)
-                    connection.rollback()
                     self._checked = True
                 return connection, start(connection)
             except BaseException as error:
@@ -170,8 +174,9 @@ class Database:
         raise AssertionError("unreachable")
 
     def _done(self, connection: Connection) -> None:
-        with contextlib.suppress(psycopg.Error):
-            connection.rollback()
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
         self._pool.putconn(connection)
 
     def _was_committed(self, transaction: str) -> bool:
@@ -231,6 +236,14 @@ def database(address: str, max_connections: int) -> Database:
 
     Raises ValueError for an address that cannot be read.
     """
+    key = (os.getpid(), address, max_connections)
+    with _databases_lock:
+        if key not in _databases:
+            _databases[key] = Database(_with_defaults(address), max_connections)
+        return _databases[key]
+
+
+def _with_defaults(address: str) -> str:
     try:
         given = conninfo.conninfo_to_dict(address)
     except psycopg.ProgrammingError:  # whose text may hold the password
@@ -238,11 +251,7 @@ def database(address: str, max_connections: int) -> Database:
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
     if "PGCONNECT_TIMEOUT" in os.environ:
         defaults.pop("connect_timeout", None)
-    key = (os.getpid(), address, max_connections)
-    with _databases_lock:
-        if key not in _databases:
-            _databases[key] = Database(conninfo.make_conninfo(address, **defaults), max_connections)
-        return _databases[key]
+    return conninfo.make_conninfo(address, **defaults)
 
 
 @atexit.register
@@ -253,10 +262,8 @@ def _close_all() -> None:
 
 
 def _configure(connection: Connection) -> None:
-    connection.isolation_level = IsolationLevel.READ_COMMITTED
     if _value(connection.execute("SELECT pg_backend_pid()")) != connection.info.backend_pid:
         connection.prepare_threshold = None  # a pooler is in between: the next transaction may run elsewhere
-    connection.commit()
 
 
 def _value(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
