@@ -95,6 +95,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     common.add_argument("--model", help="model to ask (default: ANTHROPIC_MODEL, else a current one)")
     common.add_argument("--offline", action="store_true", help=f"no key and no network: {STAND_IN}, answers")
+    common.add_argument(
+        "--env",
+        type=Path,
+        metavar="FILE",
+        help="read settings from this file (default: .env of the project's own checkout, never of this directory)",
+    )
     parser = argparse.ArgumentParser(
         prog="code_review_demo",
         description="A code review assistant with a memory. Without a command: three sessions on sample code.",
@@ -141,7 +147,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     memory.add_argument("--yes", action="store_true", help="clear without asking")
     memory.set_defaults(run=run_memory)
     arguments = parser.parse_args(
-        argv, argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False)
+        argv, argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False, env=None)
     )
     if arguments.run is run_review and not arguments.files and arguments.diff is None:
         review.error("name the files to review, or give --diff")

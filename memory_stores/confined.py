@@ -18,7 +18,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path as FilePath
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 from memory_stores.protocol import (
     Entry,
@@ -35,6 +35,8 @@ from memory_stores.protocol import (
     StoreError,
     TooLarge,
 )
+
+Digests: TypeAlias = dict[tuple[int, int, int], str]
 
 CHUNK = 1024 * 1024
 READ_BYTES = 64 * 1024 * 1024
@@ -146,10 +148,13 @@ class Directory:
 
 
 class Tree:
-    """The files and directories below a real directory `root`."""
+    """The files and directories below a real directory `root`.
 
-    def __init__(self, root: str) -> None:
-        self._top = Place(None, root)
+    With `digests`, a file that has not changed is not hashed twice: for the time of one change, under the lock.
+    """
+
+    def __init__(self, root: str, digests: Digests | None = None) -> None:
+        self._top, self._digests = Place(None, root), digests
 
     @contextlib.contextmanager
     def at(self, path: Path, make: Callable[[Place, Path], None] | None = None) -> Iterator[Place]:
@@ -196,7 +201,7 @@ class Tree:
         """The SHA-256 of a file that has one name; None for anything else."""
         nothing = contextlib.suppress(NotADirectory, NotFound, NotAFile, IsDirectory)
         with nothing, self.at(path) as place, opened(place, path) as file:
-            return hex_digest(chunks_of(file))
+            return digest_of(file, self._digests)
         return None
 
     def entries(self, path: Path, depth: int | None) -> Iterator[Entry]:
@@ -268,10 +273,17 @@ def chunks_of(file: int) -> Iterator[bytes]:
         yield data
 
 
-def hex_digest(chunks: Iterable[bytes]) -> str:
+def digest_of(file: int, digests: Digests | None = None) -> str:
+    """The SHA-256 of an open file, read in parts; its inode, size and time say whether it is known already."""
+    found = os.fstat(file)
+    identity = found.st_ino, found.st_size, found.st_mtime_ns
+    if digests is not None and identity in digests:
+        return digests[identity]
     digest = hashlib.sha256()
-    for chunk in chunks:
+    for chunk in chunks_of(file):
         digest.update(chunk)
+    if digests is not None:
+        digests[identity] = digest.hexdigest()
     return digest.hexdigest()
 
 

@@ -19,11 +19,12 @@ from pathlib import Path as FilePath
 
 from memory_stores.confined import (
     READ_BYTES,
+    Digests,
     Directory,
     Place,
     Tree,
     chunks_of,
-    hex_digest,
+    digest_of,
     opened,
     remove_all,
     store_errors,
@@ -196,15 +197,15 @@ class FileVersions:
         if self._connection and self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def keep(self, place: Place) -> None:
+    def keep(self, place: Place, digests: Digests) -> None:
         """Move files that a version needs out of the staging directory into the history."""
         if place.is_directory:
             with Directory(place) as directory:
                 for entry in directory.entries():
-                    self.keep(directory.find(entry.name))
+                    self.keep(directory.find(entry.name), digests)
         elif place.is_file and not place.has_second_name:
             with opened(place, ()) as file:
-                digest = hex_digest(chunks_of(file))
+                digest = digest_of(file, digests)
             if self._is_used(digest):
                 self._make_content_directory()
                 with Directory(self._content) as directory:
@@ -278,9 +279,8 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
     with _sqlite_errors():
         # Without the right to write, SQLite cannot make the index of a write-ahead log; where there is no log, the file
         # alone is all there is to read.
-        options = (
-            "" if FilePath(f"{file}-wal").exists() or os.access(file.parent, os.W_OK) else "&immutable=1"
-        )
+        writable = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        options = "" if writable or FilePath(f"{file}-wal").exists() else "&immutable=1"
         return sqlite3.connect(
             f"{file.as_uri()}?mode=ro{options}", uri=True, isolation_level=None, timeout=30
         )
@@ -289,7 +289,7 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
 def _opened_if(tree: Tree, path: Path, digest: str) -> int | None:
     """The file at `path`, open, if it has this content."""
     with contextlib.suppress(StoreError), tree.at(path) as place, opened(place, path) as file:
-        if hex_digest(chunks_of(file)) == digest:
+        if digest_of(file) == digest:
             os.lseek(file, 0, os.SEEK_SET)
             return os.dup(file)
     return None

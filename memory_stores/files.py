@@ -27,6 +27,7 @@ from filelock import lock_descriptor, unlock_descriptor
 
 from memory_stores.confined import (
     FLAGS,
+    Digests,
     Directory,
     Place,
     Tree,
@@ -136,6 +137,10 @@ class FileStore:
     def history_begins(self) -> datetime | None:
         return self._versions.begins()
 
+    def close(self) -> None:
+        """Let go of the history's database; the next change opens it again."""
+        self._versions.close()
+
     def erase(self) -> None:
         """Remove the tenant: files, versions, all, and its directory if nothing else lies in it."""
         with self._locked(LOCK_SECONDS), store_errors():
@@ -155,7 +160,7 @@ class FileStore:
     def _started(self, log: UndoLog, staging: Directory) -> FileChange:
         """A change, once what a killed process left is brought to its end."""
         change = FileChange(
-            self._tree,
+            str(self.root),
             self._versions,
             log,
             staging,
@@ -215,7 +220,7 @@ class FileChange:
 
     def __init__(
         self,
-        tree: Tree,
+        root: str,
         versions: FileVersions,
         log: UndoLog,
         staging: Directory,
@@ -223,7 +228,8 @@ class FileChange:
         max_file_bytes: int,
         limits: Usage,
     ) -> None:
-        self._tree, self._versions, self._log = tree, versions, log
+        self._digests: Digests = {}
+        self._tree, self._versions, self._log = Tree(root, self._digests), versions, log
         self._staging, self._staged_tree = staging, staged_tree
         self._max_file_bytes, self._limits = max_file_bytes, limits
         self._id = uuid.uuid4().hex
@@ -414,7 +420,7 @@ class FileChange:
         for name in _put_aside(steps):
             place = self._staging.find(name)
             if recorded and place.found is not None:
-                self._versions.keep(place)
+                self._versions.keep(place, self._digests)
             remove_all(place.looked())
         if recorded:
             self._versions.drop_unused()

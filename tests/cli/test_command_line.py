@@ -260,7 +260,7 @@ def test_a_command_that_makes_no_sense_is_explained(run, app):
 def test_settings_that_cannot_work_end_in_one_sentence(run, app, tmp_path):
     placeholder = run("review", "app.py", MEMORY_COOKBOOK_OFFLINE=None, ANTHROPIC_API_KEY="your-api-key-here")
     assert (placeholder.returncode, placeholder.stdout) == (2, "")
-    assert ".env" in one_sentence(placeholder)
+    assert "ANTHROPIC_API_KEY in the environment is still the placeholder" in one_sentence(placeholder)
     retired = run("--model", "claude-3-7-sonnet-20250219", "review", "app.py")
     assert retired.returncode == 2
     assert "claude-3-7-sonnet-20250219" in one_sentence(retired) and "claude-sonnet-5-5" in retired.stderr
@@ -279,7 +279,10 @@ def test_a_rate_limit_that_holds_after_retries_ends_in_one_sentence(run, app, se
     assert done.returncode == 2
     *_, last = done.stderr.splitlines()
     assert last == "code_review_demo: The rate limit still holds after retries; repeat the call in 7 s."
-    assert "Live, because ANTHROPIC_API_KEY is set. The reviewer is claude-sonnet-5-5." in done.stdout
+    assert (
+        "Live, because ANTHROPIC_API_KEY is set in the environment. The reviewer is claude-sonnet-5-5."
+        in done.stdout
+    )
 
 
 @on_posix
@@ -356,7 +359,7 @@ def test_memory_is_shown_without_being_touched(run, tmp_path):
         == "/memories/bytes.md\n\n    caf\ufffd\n\n/memories/topics/races.md\n\n    Look for \ufffd[2Junlocked\ufffd writes\n\n"
     )
     tree = run("memory", "tree").stdout.splitlines()
-    assert tree[:3] == ["memory_storage/memories/", "    bytes.md  5 B", "    topics/"]
+    assert tree[:3] == ["/memories/", "    bytes.md  5 B", "    topics/"]
     assert tree[3].startswith("        races.md  ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 

@@ -41,7 +41,11 @@ def test_history_lists_versions_and_those_of_one_path(memory, capsys):
 def test_history_shows_what_each_version_changed(memory, capsys):
     main(["memory", "history", "/memories/a.md", "--diff"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line[:1] in ("+", "-") and "memories" not in line] == ["+one", "-one", "+two"]
+    assert [line for line in lines if line[:1] in ("+", "-") and "memories" not in line] == [
+        "+one",
+        "-one",
+        "+two",
+    ]
 
 
 def test_undo_takes_back_one_change(memory, capsys):
