@@ -135,8 +135,16 @@ DELETE FROM memory_store.versions WHERE tenant = %(tenant)s AND created_at <= %(
 _PRUNED = """
 UPDATE memory_store.tenants SET pruned_until = %(last)s WHERE tenant = %(tenant)s"""
 _ERASE = tuple(
-    f"DELETE FROM memory_store.{table} WHERE tenant = %(tenant)s" for table in ("files", "versions", "tenants")
+    f"DELETE FROM memory_store.{table} WHERE tenant = %(tenant)s"
+    for table in ("files", "versions", "tenants")
 )
+
+
+def tenant_of(scope: Sequence[str]) -> uuid.UUID:
+    """The key of a tenant in the tables: the first half of the SHA-256 of its scope in JSON."""
+    if isinstance(scope, str):
+        raise TypeError(f"scope is the string {scope!r}: give a sequence of strings, such as ({scope!r},).")
+    return uuid.UUID(bytes=hashlib.sha256(json.dumps(list(scope)).encode()).digest()[:16])
 
 
 class PostgresStore:
@@ -157,10 +165,7 @@ class PostgresStore:
         max_total_bytes: int = MAX_TOTAL_BYTES,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        if isinstance(scope, str):
-            raise TypeError(f"scope is the string {scope!r}: give a sequence of strings, such as ({scope!r},).")
-        self._scope = json.dumps(list(scope))
-        self._tenant = _tenant(self._scope)
+        self.tenant, self._scope = tenant_of(scope), json.dumps(list(scope))
         self._limits = _Limits(max_file_bytes, max_files, max_total_bytes)
         self._address, self._max_connections = conninfo, max_connections
         database(conninfo, max_connections).check()
@@ -178,7 +183,7 @@ class PostgresStore:
     @contextlib.contextmanager
     def change(self) -> Iterator[PostgresChange]:
         with self._locked() as session:
-            change = PostgresChange(session, self._tenant, self._limits)
+            change = PostgresChange(session, self.tenant, self._limits)
             session.at_end = change.end
             yield change
 
@@ -191,7 +196,9 @@ class PostgresStore:
             "created_at": after,
         }
         wanted = {name: value for name, value in given.items() if value is not None}
-        conditions = {name: f" AND {name} {'>' if name == 'created_at' else '='} %({name})s" for name in wanted}
+        conditions = {
+            name: f" AND {name} {'>' if name == 'created_at' else '='} %({name})s" for name in wanted
+        }
         statement, number = _VERSIONS.format("".join(conditions.values())), 0
         while rows := self._rows(statement, **wanted, number=number):
             yield from map(_version, rows)
@@ -219,21 +226,21 @@ class PostgresStore:
         """Remove the tenant: files, versions, all. What is left of it for a while: see docs/scaling.md."""
         with self._locked() as session:
             for statement in _ERASE:
-                session.queue(statement, {"tenant": self._tenant})
+                session.queue(statement, {"tenant": self.tenant})
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[Session]:
-        tenant = {"tenant": self._tenant, "scope": self._scope}
+        tenant = {"tenant": self.tenant, "scope": self._scope}
         with database(self._address, self._max_connections).write(
-            self._tenant, (_MAKE_TENANT, tenant), (_LOCK, tenant)
+            self.tenant, (_MAKE_TENANT, tenant), (_LOCK, tenant)
         ) as session:
             if not session.begun[-1]:
                 raise Busy  # erased between the two statements
             yield session
 
     def _rows(self, statement: str, /, **values: object) -> Rows:
-        query = (statement, {"tenant": self._tenant, **values})
-        return database(self._address, self._max_connections).read(self._tenant, query)[0]
+        query = (statement, {"tenant": self.tenant, **values})
+        return database(self._address, self._max_connections).read(self.tenant, query)[0]
 
 
 class PostgresChange:
@@ -416,11 +423,6 @@ def _key(path: Path) -> str:
 
 def _path(key: str) -> Path:
     return tuple(key.split(_SEPARATOR)[1:])
-
-
-def _tenant(scope: str) -> uuid.UUID:
-    """The first half of the SHA-256 of a scope in JSON."""
-    return uuid.UUID(bytes=hashlib.sha256(scope.encode()).digest()[:16])
 
 
 def _id(text: str) -> uuid.UUID:

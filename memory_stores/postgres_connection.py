@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 import psycopg
 from psycopg import conninfo, errors
 from psycopg.pq import TransactionStatus
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from memory_stores.postgres_schema import TENANT_SETTING, SetupError, check_login
 from memory_stores.protocol import (

@@ -152,7 +152,9 @@ def _check_role(connection: psycopg.Connection[Any], role: str) -> None:
 def _check_encoding(connection: psycopg.Connection[Any]) -> None:
     encoding = _row(connection, "SELECT current_setting('server_encoding')")[0]
     if encoding != "UTF8":
-        raise SetupError(f"The database is encoded in {encoding}: create one with ENCODING 'UTF8' for the memory.")
+        raise SetupError(
+            f"The database is encoded in {encoding}: create one with ENCODING 'UTF8' for the memory."
+        )
 
 
 def _make_role(connection: psycopg.Connection[Any], role: str) -> None:
