@@ -105,9 +105,10 @@ ORDER BY number DESC LIMIT 1"""
 _CONTENT = """
 SELECT operation, redacted, size, CASE WHEN size <= %(most)s THEN content END FROM memory_store.versions
 WHERE tenant = %(tenant)s AND id = %(id)s"""
-_PRUNED_UNTIL = """
-SELECT pruned_until FROM memory_store.tenants
-WHERE tenant = %(tenant)s"""
+_BEGINS = """
+SELECT coalesce((SELECT min(created_at) FROM memory_store.versions WHERE tenant = %(tenant)s), pruned_until)
+FROM memory_store.tenants
+WHERE tenant = %(tenant)s AND pruned_until IS NOT NULL"""
 
 _RECORD = """
 INSERT INTO memory_store.versions
@@ -219,8 +220,8 @@ class PostgresStore:
         return bytes(content)
 
     def history_begins(self) -> datetime | None:
-        rows = self._rows(_PRUNED_UNTIL)
-        return rows[0][0].astimezone(UTC) if rows and rows[0][0] else None
+        rows = self._rows(_BEGINS)
+        return rows[0][0].astimezone(UTC) if rows else None
 
     def erase(self) -> None:
         """Remove the tenant: files, versions, all. What is left of it for a while: see docs/scaling.md."""

