@@ -15,6 +15,10 @@ class Server:
         self.owner, self._pooler = owner, pooler
 
     @property
+    def name(self) -> str:
+        return str(conninfo_to_dict(self.owner)["dbname"])
+
+    @property
     def app(self) -> str:
         return self.of(ROLE)
 

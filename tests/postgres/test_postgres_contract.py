@@ -8,8 +8,10 @@ import pytest
 from postgres_server import Server
 
 from memory_stores.contract import VersionedStoreContract
-from memory_stores.contract.harness import MakeStore
+from memory_stores.contract.harness import PROCESSES, MakeStore
 from memory_stores.postgres import PostgresStore
+
+PROCESSES.set_forkserver_preload(["memory_stores.contract", "memory_stores.postgres"])
 
 _AT_WORK = """
 SELECT count(*) FROM pg_stat_activity
