@@ -13,7 +13,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path as FilePath
 from typing import AnyStr, TypeVar
@@ -23,9 +23,19 @@ from anthropic.lib.tools import BetaAbstractMemoryTool, BetaAsyncAbstractMemoryT
 from anyio.to_thread import run_sync
 
 from memory_stores import protocol
-from memory_stores.files import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, FileStore
+from memory_stores.files import FileStore
 from memory_stores.history import History, HistoryError
-from memory_stores.protocol import Entry, MemoryStore, Path, StoreError, VersionedStore, spelled
+from memory_stores.proposals import ProposalError, Proposals
+from memory_stores.protocol import (
+    Change,
+    Entry,
+    MemoryStore,
+    Path,
+    ProposableStore,
+    StoreError,
+    VersionedStore,
+    spelled,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +61,8 @@ class MemoryToolHandler:
     scope and limits of its own: to give them here as well is a TypeError.
 
     `screens` can refuse text and paths before they are stored (memory_screens.py). With `history`, each change is
-    recorded and can be taken back: True, or who makes the changes; `keep` bounds it, to a time or to a number of bytes.
+    recorded and can be taken back: True, or who makes the changes. With a `proposal`, by its name, what is written is seen
+    by this session alone until a person approves it. `keep` bounds both, to a time or to a number of bytes.
     `frame` adds a line to what is shown of stored text: that it is notes, not instructions.
     """
 
@@ -63,6 +74,7 @@ class MemoryToolHandler:
         scope: Sequence[str] = (),
         screens: Sequence[Screen] = (),
         history: bool | str = False,
+        proposal: str | None = None,
         keep: timedelta | int | None = None,
         frame: bool = False,
         overwrite: bool = True,
@@ -70,33 +82,32 @@ class MemoryToolHandler:
         max_files: int | None = None,
         max_total_bytes: int | None = None,
     ) -> None:
-        limits = (max_file_bytes, max_files, max_total_bytes)
+        given = {"max_file_bytes": max_file_bytes, "max_files": max_files, "max_total_bytes": max_total_bytes}
+        limits = {name: limit for name, limit in given.items() if limit is not None}
         if store is None:
-            store = FileStore(
-                base_path,
-                scope,
-                max_file_bytes=MAX_FILE_BYTES if max_file_bytes is None else max_file_bytes,
-                max_files=MAX_FILES if max_files is None else max_files,
-                max_total_bytes=MAX_TOTAL_BYTES if max_total_bytes is None else max_total_bytes,
-            )
-        elif base_path != DEFAULT_BASE_PATH or scope or any(limit is not None for limit in limits):
+            store = FileStore(base_path, scope, **limits)
+        elif base_path != DEFAULT_BASE_PATH or scope or limits:
             raise TypeError("A store has its own place, scope and limits: give them to the store.")
         if history is not False and not isinstance(store, VersionedStore):
             raise TypeError(f"{type(store).__name__} keeps no versions: leave history out.")
+        if proposal is not None and not isinstance(store, ProposableStore):
+            raise TypeError(f"{type(store).__name__} takes no proposals: leave proposal out.")
         created_by = None if history is False else "" if history is True else history
-        self.store = store
+        self._root = store.root if isinstance(store, FileStore) else None
         self.history = History(store, _answer, created_by, keep)
+        self.proposals = Proposals(store, _answer, proposal, screens, keep)
+        self.store: MemoryStore = self.proposals.draft or store
         self._screens, self._frame, self._overwrite = tuple(screens), frame, overwrite
 
     @property
     def memory_root(self) -> FilePath | None:
         """The real directory behind ``/memories``, if there is one: for people, never shown to the model."""
-        return self.store.root if isinstance(self.store, FileStore) else None
+        return self._root
 
     @property
     def base_path(self) -> FilePath | None:
         """The directory that holds `memory_root` and the store's own files."""
-        return self.store.directory if isinstance(self.store, FileStore) else None
+        return self._root and self._root.parent
 
     def execute(self, params: object = None, /, **kwargs: object) -> dict[str, str]:
         """Run one command: ``{"success": text}`` or ``{"error": text}``, whatever a model sends.
@@ -151,7 +162,7 @@ class MemoryToolHandler:
     def _create(self, params: _Params) -> str:
         path, text = _path(params, "path"), _value(params, "file_text", str)
         self._screen(path, text)
-        with self.history.change() as change:
+        with self._change() as change:
             if not self._overwrite and change.find(path):
                 raise _Refused(f"Error: File {spelled(path)} already exists")
             change.write(path, text.encode())
@@ -161,7 +172,7 @@ class MemoryToolHandler:
         path, old = _path(params, "path"), _value(params, "old_str", str)
         new = _value(params, "new_str", str, "")
         missing = f"Error: The path {spelled(path)} does not exist. Please provide a valid path."
-        with self.history.change() as change:
+        with self._change() as change:
             with _missing(missing, protocol.IsDirectory):
                 text = _decoded(change.read(path), path)
             old, new = _with_line_ending_of(text, old), _with_line_ending_of(text, new)
@@ -178,7 +189,7 @@ class MemoryToolHandler:
     def _insert(self, params: _Params) -> str:
         path, addition = _path(params, "path"), _value(params, "insert_text", str)
         line = max(-sys.maxsize, min(_value(params, "insert_line", int), sys.maxsize))
-        with self.history.change() as change:
+        with self._change() as change:
             with _missing(f"Error: The path {spelled(path)} does not exist", protocol.IsDirectory):
                 text = _decoded(change.read(path), path)
             lines = text.count("\n") + (text != "" and not text.endswith("\n"))
@@ -196,7 +207,7 @@ class MemoryToolHandler:
         path = _path(params, "path")
         if not path:
             raise _Refused(f"The {spelled(path)} directory itself cannot be deleted: delete the paths in it.")
-        with _missing(f"Error: The path {spelled(path)} does not exist"), self.history.change() as change:
+        with _missing(f"Error: The path {spelled(path)} does not exist"), self._change() as change:
             change.remove(path)
         return f"Successfully deleted {spelled(path)}"
 
@@ -205,7 +216,7 @@ class MemoryToolHandler:
         if not old:
             raise _Refused(f"The {spelled(old)} directory itself cannot be renamed: rename the paths in it.")
         self._screen(new)
-        with _missing(f"Error: The path {spelled(old)} does not exist"), self.history.change() as change:
+        with _missing(f"Error: The path {spelled(old)} does not exist"), self._change() as change:
             if change.find(new):
                 raise protocol.Occupied(new)
             if new[: len(old)] == old and change.find(old):
@@ -216,9 +227,13 @@ class MemoryToolHandler:
         return f"Successfully renamed {spelled(old)} to {spelled(new)}"
 
     def _clear(self) -> str:
-        with self.history.change() as change:
+        with self._change() as change:
             change.remove(())
         return "All memory cleared"
+
+    def _change(self) -> AbstractContextManager[Change]:
+        """A change of what the commands see: the memory, recorded if a history is, or a proposal to it."""
+        return self.history.change() if self.proposals.draft is None else self.proposals.draft.change()
 
     def _screen(self, path: Path, text: str = "") -> None:
         for reason in filter(None, (screen(spelled(path), text) for screen in self._screens)):
@@ -301,7 +316,7 @@ _TEXTS: dict[type[StoreError], str] = {
 def _answer(command: Callable[[], str]) -> dict[str, str]:
     try:
         return {"success": command()}
-    except (_Refused, HistoryError) as refusal:
+    except (_Refused, HistoryError, ProposalError) as refusal:
         return {"error": str(refusal)}
     except UnicodeEncodeError:
         return {"error": "The input holds a lone surrogate, which is not text: remove it."}

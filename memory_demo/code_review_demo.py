@@ -14,6 +14,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ if not __package__:  # run as a file: imports are found from the repository root
 
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
 from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
-from memory_demo.memory_command import as_listed, run_memory
+from memory_demo.memory_command import add_memory_parser, as_listed
 from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_command import run_review, stop_if_incomplete
 from memory_demo.review_report import Review, total_cost
@@ -129,34 +130,21 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     review.add_argument("--json", action="store_true", help="print one JSON document")
     review.add_argument("--fail-on-findings", action="store_true", help="exit with 1 if there are findings")
-    review.set_defaults(run=run_review)
-    memory = commands.add_parser("memory", parents=[common], help="look at what it has learnt")
-    memory.add_argument(
-        "action",
-        choices=("show", "tree", "clear", "history", "undo", "restore", "redact"),
-        help="print the notes; list them; delete them; list the versions of each file; take back the change that made "
-        "a version; take back all changes after a time; remove a version's content for good",
-    )
-    memory.add_argument(
-        "target",
+    review.add_argument(
+        "--propose",
         nargs="?",
-        metavar="PATH|VERSION|TIME",
-        help="history: of this path; undo, redact: this version; restore: to this time, such as 2026-11-22T21:30",
+        const=f"review of {datetime.now():%Y-%m-%d %H:%M}",
+        metavar="NAME",
+        help="what it learns waits under this name for memory approve, and nobody else reads it before",
     )
-    memory.add_argument("--diff", action="store_true", help="history: show what each version changed")
-    memory.add_argument("--yes", action="store_true", help="clear without asking")
-    memory.set_defaults(run=run_memory)
+    review.set_defaults(run=run_review)
+    add_memory_parser(commands, common)
     arguments = parser.parse_args(
-        argv, argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False, env=None)
+        argv,
+        argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False, env=None, propose=None),
     )
     if arguments.run is run_review and not arguments.files and arguments.diff is None:
         review.error("name the files to review, or give --diff")
-    if (
-        arguments.run is run_memory
-        and arguments.action in ("undo", "restore", "redact")
-        and not arguments.target
-    ):
-        memory.error("undo and redact take a version, restore a time; memory history lists both")
     if arguments.run is not _run_demo and (arguments.session or arguments.no_pause):
         parser.error("--session and --no-pause go without a command")
     return arguments

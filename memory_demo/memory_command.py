@@ -4,69 +4,156 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import getpass
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from memory_demo.console import memory_handler, say
 from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_targets import CommandError
 from memory_stores import Version
 from memory_stores.history import HistoryError
+from memory_stores.proposals import ProposalError, ProposedFile
 
 if TYPE_CHECKING:
     from memory_tool import MemoryToolHandler
 
 
-def run_memory(arguments: argparse.Namespace) -> int:
-    if not (arguments.memory / "memories").is_dir():  # to look at memory does not make it
+def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `memory` and its actions; `common` holds the options that every command takes."""
+    memory = commands.add_parser("memory", parents=[common], help="look at what it has learnt, and go back")
+    actions = memory.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace, MemoryToolHandler], None], text: str) -> Any:
+        action = actions.add_parser(name, parents=[common], help=text, description=text.capitalize() + ".")
+        action.set_defaults(run=partial(_run, run))
+        return action
+
+    add("show", _show, "print the notes")
+    add("tree", _tree, "list the notes with their sizes")
+    clear = add("clear", _clear, "delete every note")
+    clear.add_argument("--yes", action="store_true", help="do not ask")
+    history = add("history", _history, "list the versions of every note, or of one")
+    history.add_argument("path", nargs="?", metavar="PATH", help="such as /memories/race_conditions.md")
+    history.add_argument("--diff", action="store_true", help="show what each version changed")
+    undo = add("undo", _undo, "take back the change that made a version")
+    redact = add("redact", _redact, "remove the content of a version for good")
+    for action in (undo, redact):
+        action.add_argument("version", metavar="VERSION", help="an id that memory history lists")
+    restore = add("restore", _restore, "take back every change after a time")
+    restore.add_argument("time", metavar="TIME", help="such as 2026-11-22T21:30")
+    proposals = add("proposals", _proposals, "list what waits for approval, or show one proposal")
+    proposals.add_argument("name", nargs="?", metavar="NAME")
+    approve = add("approve", _approve, "put a proposal into memory, or some of its files")
+    approve.add_argument("name", metavar="NAME")
+    approve.add_argument("paths", nargs="*", metavar="PATH")
+    approve.add_argument(
+        "--as", dest="by", default=None, metavar="NAME", help="who approves (default: your user name)"
+    )
+    reject = add("reject", _reject, "drop a proposal")
+    reject.add_argument("name", metavar="NAME")
+
+
+def _run(
+    action: Callable[[argparse.Namespace, MemoryToolHandler], None], arguments: argparse.Namespace
+) -> int:
+    if not arguments.memory.is_dir():  # to look at memory does not make it
         say(f"There is nothing in {arguments.memory}.")
-        return 0 if arguments.action in ("show", "tree", "clear") else 2
-    handler = memory_handler(arguments)
-    is_empty = len(list(handler.store.entries((), 1))) == 1
-    match arguments.action:
-        case "show" | "clear" if is_empty:
-            say(f"There is nothing in {arguments.memory}.")
-        case "show":
-            say(as_listed(read_notes(handler.store)))
-        case "tree":
-            say(memory_tree(handler.store))
-        case "clear":
-            _clear(handler, confirmed=arguments.yes)
-        case "history":
-            versions = handler.history.versions(arguments.target)
-            texts = [_as_text(handler, version, arguments.diff) for version in versions]
-            say("\n".join(texts) or "No change is on record.")
-        case "undo":
-            _say_what_changed(handler.history.undo(arguments.target))
-        case "restore":
-            _say_what_changed(handler.history.restore(_time(arguments.target)))
-        case "redact":
-            _say_what_changed(handler.history.redact(arguments.target))
+    else:
+        action(arguments, memory_handler(arguments))
     return 0
+
+
+def _show(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(as_listed(read_notes(handler.store)) or f"There is nothing in {arguments.memory}.")
+
+
+def _tree(_: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(memory_tree(handler.store))
+
+
+def _clear(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    if len(list(handler.store.entries((), 1))) == 1:
+        say(f"There is nothing in {arguments.memory}.")
+    elif arguments.yes or _confirmed(f"Delete everything in {handler.memory_root}? [y/N] "):
+        _done(handler.clear_all_memory())
+        say("Memory is empty now.")
+        say("The history keeps what was deleted: memory restore brings it back.", sys.stderr)
+    else:
+        say("Nothing was deleted.")
+
+
+def _history(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    versions = handler.history.versions(arguments.path)
+    texts = [_as_text(handler, version, arguments.diff) for version in versions]
+    say("\n".join(texts) or "No change is on record.")
+
+
+def _undo(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    _say_what_changed(_done(handler.history.undo(arguments.version)))
+
+
+def _restore(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    _say_what_changed(_done(handler.history.restore(_time(arguments.time))))
+
+
+def _redact(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(_done(handler.history.redact(arguments.version)))
+
+
+def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    if arguments.name is None:
+        lines = [
+            f"{proposal.name}  {proposal.created_at:%Y-%m-%d %H:%M}Z  {', '.join(proposal.paths)}"
+            for proposal in handler.proposals.list()
+        ]
+        say("\n".join(lines) or "Nothing waits for approval.")
+        return
+    try:
+        say("\n".join(map(_proposed, handler.proposals.diff(arguments.name))))
+    except ProposalError as error:
+        raise CommandError(str(error)) from None
+
+
+def _proposed(file: ProposedFile) -> str:
+    """A file of a proposal for the person who decides: its diff, what the screens say, what had been read."""
+    marks = [f"! line {mark.line}: {mark.reason}" for mark in file.marks]
+    read = f"had read: {', '.join(file.sources)}" if file.sources else "had read no file"
+    return "\n".join(
+        [
+            file.diff.rstrip() or f"{file.path}: as it is",
+            *marks,
+            f"When this was written, the session {read}.",
+            "",
+        ]
+    )
+
+
+def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    by = arguments.by or getpass.getuser()
+    approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
+    say(f"Approved by {by}:\n{approved}")
+
+
+def _reject(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(_done(handler.proposals.reject(arguments.name)))
 
 
 def as_listed(notes: Mapping[str, str]) -> str:
     return "\n".join(f"{path}\n\n{textwrap.indent(text.rstrip(), '    ')}\n" for path, text in notes.items())
 
 
-def _clear(handler: MemoryToolHandler, *, confirmed: bool) -> None:
-    if not (confirmed or _confirmed(f"Delete everything in {handler.memory_root}? [y/N] ")):
-        say("Nothing was deleted.")
-        return
-    answer = handler.clear_all_memory()
-    if "error" in answer:
-        raise CommandError(f"Memory was not cleared: {answer['error']}")
-    say("Memory is empty now.")
-    say("The history keeps what was deleted: memory restore brings it back.", sys.stderr)
-
-
-def _say_what_changed(answer: Mapping[str, str]) -> None:
+def _done(answer: Mapping[str, str]) -> str:
     if "error" in answer:
         raise CommandError(answer["error"])
-    changed = answer["success"]
+    return answer["success"]
+
+
+def _say_what_changed(changed: str) -> None:
     say(f"Set back to what it was:\n{changed}" if changed.startswith("/memories/") else changed)
 
 

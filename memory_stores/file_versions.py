@@ -276,14 +276,19 @@ class FileVersions:
 
 
 def _opened_to_read(file: FilePath) -> sqlite3.Connection:
+    """A connection for queries alone.
+
+    Whoever may write lets SQLite bring the write-ahead log of a killed process in order. Without that right SQLite needs
+    the log's index to be there; where there is no log, the file alone is all there is to read.
+    """
+    writable = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    mode = "rw" if writable else "ro" if FilePath(f"{file}-wal").exists() else "ro&immutable=1"
     with _sqlite_errors():
-        # Without the right to write, SQLite cannot make the index of a write-ahead log; where there is no log, the file
-        # alone is all there is to read.
-        writable = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-        options = "" if writable or FilePath(f"{file}-wal").exists() else "&immutable=1"
-        return sqlite3.connect(
-            f"{file.as_uri()}?mode=ro{options}", uri=True, isolation_level=None, timeout=30
+        connection = sqlite3.connect(
+            f"{file.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
         )
+        connection.execute("PRAGMA query_only = ON")
+        return connection
 
 
 def _opened_if(tree: Tree, path: Path, digest: str) -> int | None:

@@ -46,6 +46,7 @@ from memory_stores.protocol import (
     Entry,
     FileLimit,
     Gone,
+    Limits,
     NotADirectory,
     NotAFile,
     NotFound,
@@ -59,7 +60,6 @@ from memory_stores.protocol import (
 from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way
 
 LOCK_SECONDS = 30.0
-MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 1_000_000, 10_000, 100_000_000
 
 
 class FileStore:
@@ -77,9 +77,9 @@ class FileStore:
         directory: str | FilePath,
         scope: Sequence[str] = (),
         *,
-        max_file_bytes: int = MAX_FILE_BYTES,
-        max_files: int = MAX_FILES,
-        max_total_bytes: int = MAX_TOTAL_BYTES,
+        max_file_bytes: int = Limits().max_file_bytes,
+        max_files: int = Limits().max_files,
+        max_total_bytes: int = Limits().max_total_bytes,
     ) -> None:
         base = FilePath(directory, *_scope_directories(scope))
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class FileStore:
         self.root.mkdir(mode=0o700, exist_ok=True)
         if self.root.stat().st_dev != self.directory.stat().st_dev:
             raise ValueError(f"{self.root} is on a disk of its own: mount that at {self.directory} instead.")
-        self.max_file_bytes, self.limits = max_file_bytes, Usage(max_files, max_total_bytes)
+        self.limits = Limits(max_file_bytes, max_files, max_total_bytes)
         self._tree = Tree(str(self.root))
         self._lock = str(self.directory / ".memory.lock")
         self._state = Place(None, str(self.directory / ".memory.state"))
@@ -141,11 +141,17 @@ class FileStore:
         """Let go of the history's database; the next change opens it again."""
         self._versions.close()
 
+    def beside(self, name: str) -> FileStore:
+        """Another store of the same tenant, in a hidden directory beside the memory, without limits."""
+        directory, none = self.directory / f".memory.{name}", sys.maxsize
+        return FileStore(directory, max_file_bytes=none, max_files=none, max_total_bytes=none)
+
     def erase(self) -> None:
         """Remove the tenant: files, versions, all, and its directory if nothing else lies in it."""
         with self._locked(LOCK_SECONDS), store_errors():
             self._versions.close()
-            for name in ("memories", ".memory.staged", ".memory.history", ".memory.state", ".memory.lock"):
+            own = [path.name for path in self.directory.iterdir() if path.name.startswith(".memory.")]
+            for name in ("memories", *own):
                 remove_all(Place(None, str(self.directory / name)).looked())
         with contextlib.suppress(OSError):
             self.directory.rmdir()
@@ -165,7 +171,6 @@ class FileStore:
             log,
             staging,
             Tree(self._staged.name),
-            self.max_file_bytes,
             self.limits,
         )
         change.recover()
@@ -225,13 +230,12 @@ class FileChange:
         log: UndoLog,
         staging: Directory,
         staged_tree: Tree,
-        max_file_bytes: int,
-        limits: Usage,
+        limits: Limits,
     ) -> None:
         self._digests: Digests = {}
         self._tree, self._versions, self._log = Tree(root, self._digests), versions, log
         self._staging, self._staged_tree = staging, staged_tree
-        self._max_file_bytes, self._limits = max_file_bytes, limits
+        self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
         self._id = uuid.uuid4().hex
         self._usage = self._usage_before = log.usage()
         self._recorded = False
@@ -411,7 +415,7 @@ class FileChange:
     def _counted(self, path: Path, most: int) -> Usage:
         """The usage below a directory, counting `most` files at most."""
         files = (entry for entry in self._tree.entries(path, None) if not entry.is_directory)
-        sizes = [entry.size for entry in itertools.islice(files, most)]
+        sizes = [entry.size for entry in itertools.islice(files, min(most, sys.maxsize))]
         return Usage(len(sizes), sum(sizes))
 
     def _clean_up(self, steps: Sequence[Step]) -> None:

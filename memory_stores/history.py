@@ -20,6 +20,7 @@ from memory_stores.protocol import (
     Version,
     VersionedChange,
     VersionedStore,
+    parts,
     spelled,
 )
 
@@ -63,7 +64,7 @@ class History:
         """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given."""
         if not isinstance(self._store, VersionedStore):
             return []
-        return list(self._store.versions(None if path is None else _path(path)))
+        return list(self._store.versions(None if path is None else parts(path)))
 
     def content(self, version_id: str) -> bytes | None:
         """The bytes after a version, None for a deletion. Raises HistoryError if they are not known."""
@@ -103,7 +104,7 @@ class History:
             what = "was redacted already" if version.redacted else "is a deletion: it has no content"
             raise HistoryError(f"Version {version_id} {what}.")
         with self._versioned().change() as change:
-            if change.digest(_path(version.path)) == version.content_sha256:
+            if change.digest(parts(version.path)) == version.content_sha256:
                 raise HistoryError(
                     f"Version {version_id} is what {version.path} holds now: change or delete the file first."
                 )
@@ -119,10 +120,10 @@ class History:
             }
             recorded = change if self._created_by is None else RecordedChange(change, self._created_by)
             for path in [path for path, version in different.items() if version is None]:
-                _remove_file(recorded, path)
+                remove_file(recorded, path)
             for path, version in different.items():
                 if version is not None:
-                    _make_room(recorded, path)
+                    make_room(recorded, path)
                     try:
                         recorded.put_back(path, version.id)
                     except NotKept:
@@ -143,7 +144,7 @@ class History:
         store = self._versioned()
         wanted: dict[Path, Version | None] = {}
         for version in store.versions(change_id=self._version(version_id).change_id):
-            path = _path(version.path)
+            path = parts(version.path)
             if change.digest(path) != self._digest(version):
                 raise HistoryError(
                     f"{version.path} has changed since: undo what came later first, or restore a time."
@@ -164,7 +165,7 @@ class History:
             raise HistoryError(f"What was then is not on record any more{self._begins()}.")
         wanted: dict[Path, Version | None] = {}
         for name in dict.fromkeys(version.path for version in store.versions(after=until)):
-            path = _path(name)
+            path = parts(name)
             wanted[path] = _last(
                 version
                 for number, version in enumerate(store.versions(path))
@@ -243,7 +244,7 @@ class RecordedChange:
         return digest is not None
 
 
-def _remove_file(change: Change, path: Path) -> None:
+def remove_file(change: Change, path: Path) -> None:
     """Remove a file, and the directories that it leaves empty."""
     change.remove(path)
     for depth in range(len(path) - 1, 0, -1):
@@ -252,7 +253,7 @@ def _remove_file(change: Change, path: Path) -> None:
         change.remove(path[:depth])
 
 
-def _make_room(change: Change, path: Path) -> None:
+def make_room(change: Change, path: Path) -> None:
     """Remove directories in the place of a file, if no file is in them."""
     entry = change.find(path)
     if entry and entry.is_directory and all(below.is_directory for below in change.entries(path)):
@@ -269,7 +270,3 @@ def _last(versions: Iterable[Version]) -> Version | None:
 
 def _other_than(version: Version) -> Callable[[Version], bool]:
     return lambda other: other.id != version.id
-
-
-def _path(spelling: str) -> Path:
-    return tuple(filter(None, spelling.split("/")[2:]))

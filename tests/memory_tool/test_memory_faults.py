@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def memory_disk(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+def kill_in_a_change(writer: BaseProcess, state: Path, seed: random.Random) -> None:
+    """SIGKILL at some moment after a change was seen to begin."""
+    deadline = time.monotonic() + 10
+    while not (state.exists() and state.read_bytes().startswith(b'{"change"')):
+        assert time.monotonic() < deadline, "the writer never begins a change"
+    time.sleep(seed.uniform(0, 0.003))
+    writer.kill()
+
+
 @POSIX
 @pytest.mark.parametrize("command", ["create", "str_replace"])
 def test_killed_writer_leaves_old_or_new(command: str, memory_disk: Path) -> None:
@@ -71,8 +81,7 @@ def test_killed_writer_leaves_old_or_new(command: str, memory_disk: Path) -> Non
         writer = FORKS.Process(target=keep_writing, args=(memory_disk, command, turn, theirs))
         writer.start()
         assert ours.recv()
-        time.sleep(seed.uniform(0.001, 0.02))
-        writer.kill()
+        kill_in_a_change(writer, state, seed)
         writer.join()
         assert writer.exitcode == -signal.SIGKILL
         leftovers += state.exists() and state.read_bytes().startswith(b'{"change"')

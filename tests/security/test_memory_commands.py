@@ -94,16 +94,46 @@ def test_what_cannot_be_done_is_told_in_one_line(memory, capsys, arguments, told
 
 def test_to_look_at_memory_does_not_make_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["memory", "history"]) == 2
-    assert main(["memory", "show"]) == 0
-    assert "nothing in" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    for action in ("history", "show", "tree", "proposals"):
+        assert main(["memory", action]) == 0
+        assert "nothing in" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("action", ["undo", "restore", "redact"])
-def test_undo_restore_and_redact_ask_for_what_they_need(action, capsys):
+@pytest.mark.parametrize("action", ["undo", "restore", "redact", "approve", "reject"])
+def test_what_an_action_needs_is_asked_for(action, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["memory", action])
-    assert re.search(r"version.*\n?.*time", capsys.readouterr().err)
+    assert re.search("required: (VERSION|TIME|NAME)", capsys.readouterr().err)
+
+
+def propose(memory, text="four\n"):
+    session = guarded_memory(memory.parent, proposal="PR 17")
+    session.proposals.note_source("src/app.py")
+    assert "success" in session.execute(command="create", path="/memories/c.md", file_text=text)
+
+
+def test_a_proposal_is_listed_shown_and_approved_by_name(memory, capsys):
+    propose(memory)
+    main(["memory", "proposals"])
+    assert re.search("PR 17  .*Z  /memories/c.md", capsys.readouterr().out)
+    main(["memory", "proposals", "PR 17"])
+    shown = capsys.readouterr().out
+    assert "+four" in shown and "had read: src/app.py" in shown
+    assert not (memory / "c.md").exists()
+    assert main(["memory", "approve", "PR 17", "--as", "Ada"]) == 0
+    assert (memory / "c.md").read_text("utf-8") == "four\n"
+    assert versions(capsys)[-1][-1] == "by Ada"
+    main(["memory", "proposals"])
+    assert "Nothing waits" in capsys.readouterr().out
+
+
+def test_a_proposal_is_rejected_and_an_unknown_one_is_named(memory, capsys):
+    propose(memory)
+    assert main(["memory", "reject", "PR 17"]) == 0
+    for action in ("approve", "reject", "proposals"):
+        assert main(["memory", action, "PR 17"]) == 2
+        assert "no proposal 'PR 17'" in capsys.readouterr().err
+    assert not (memory / "c.md").exists()
 
 
 def test_the_assistant_s_memory_refuses_orders_and_secrets(memory):

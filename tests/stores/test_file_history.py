@@ -215,7 +215,7 @@ def test_killed_in_the_middle_versions_and_files_agree(tmp_path: Path) -> None:
         writer = FORKS.Process(target=keep_changing, args=(tmp_path, theirs))
         writer.start()
         assert ours.recv()
-        time.sleep(seed.uniform(0.001, 0.04))
+        time.sleep(seed.uniform(0.001, 0.06))
         writer.kill()
         writer.join()
         assert writer.exitcode == -signal.SIGKILL
