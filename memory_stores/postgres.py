@@ -8,14 +8,16 @@ connection is lost while a change is committed, the server is asked what became 
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import copy
 import hashlib
 import json
+import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from memory_stores.files import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES
 from memory_stores.postgres_connection import MAX_CONNECTIONS, Query, Rows, Session, database
 from memory_stores.postgres_schema import SetupError, migrate
 from memory_stores.protocol import (
@@ -23,6 +25,7 @@ from memory_stores.protocol import (
     Entry,
     FileLimit,
     IsDirectory,
+    Limits,
     NameTooLong,
     NotADirectory,
     NotAFile,
@@ -141,6 +144,11 @@ _ERASE = tuple(
 )
 
 
+_under_way: contextvars.ContextVar[tuple[PostgresStore, Session] | None] = contextvars.ContextVar(
+    "memory_store_change", default=None
+)
+
+
 def tenant_of(scope: Sequence[str]) -> uuid.UUID:
     """The key of a tenant in the tables: the first half of the SHA-256 of its scope in JSON."""
     if isinstance(scope, str):
@@ -161,38 +169,47 @@ class PostgresStore:
         conninfo: str,
         scope: Sequence[str] = (),
         *,
-        max_file_bytes: int = MAX_FILE_BYTES,
-        max_files: int = MAX_FILES,
-        max_total_bytes: int = MAX_TOTAL_BYTES,
+        max_file_bytes: int = Limits().max_file_bytes,
+        max_files: int = Limits().max_files,
+        max_total_bytes: int = Limits().max_total_bytes,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self.tenant, self._scope = tenant_of(scope), json.dumps(list(scope))
-        self._limits = _Limits(max_file_bytes, max_files, max_total_bytes)
-        self._address, self._max_connections = conninfo, max_connections
+        self.limits = Limits(max_file_bytes, max_files, max_total_bytes)
+        self._address, self._max_connections, self._top = conninfo, max_connections, ""
         database(conninfo, max_connections).check()
 
     def find(self, path: Path) -> Entry | None:
-        return _entry(path, self._rows(_FOUND, path=_key(path))) if path else Entry((), 0, True)
+        return _entry(path, self._rows(_FOUND, path=self._key(path))) if path else Entry((), 0, True)
 
     def read(self, path: Path) -> bytes:
-        return _content(path, self._rows(_READ, path=_key(path), most=MAX_READ_BYTES))
+        return _content(path, self._rows(_READ, path=self._key(path), most=MAX_READ_BYTES))
 
     def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
-        statement, values = _entries_query(path, depth)
-        return _entries(path, self._rows(statement, **values))
+        return _entries(path, self._rows(_ENTRIES, **_range(self._key(path)), depth=_deepest(path, depth)))
 
     @contextlib.contextmanager
     def change(self) -> Iterator[PostgresChange]:
         with self._locked() as session:
-            change = PostgresChange(session, self.tenant, self._limits)
+            change = PostgresChange(session, self.tenant, self.limits, self._top)
             session.at_end = change.end
-            yield change
+            token = _under_way.set((self, session))
+            try:
+                yield change
+            finally:
+                _under_way.reset(token)
+
+    def beside(self, name: str) -> PostgresStore:
+        """Another store of the same tenant, under its lock, without limits: what is in it does not count."""
+        other = copy.copy(self)
+        other._top, other.limits = _BESIDE + name, Limits(*[sys.maxsize] * len(self.limits))
+        return other
 
     def versions(
         self, path: Path | None = None, *, change_id: str | None = None, after: datetime | None = None
     ) -> Iterator[Version]:
         given = {
-            "path": None if path is None else _key(path),
+            "path": None if path is None else self._key(path),
             "change_id": None if change_id is None else _id(change_id),
             "created_at": after,
         }
@@ -201,15 +218,15 @@ class PostgresStore:
             name: f" AND {name} {'>' if name == 'created_at' else '='} %({name})s" for name in wanted
         }
         statement, number = _VERSIONS.format("".join(conditions.values())), 0
-        while rows := self._rows(statement, **wanted, number=number):
+        while rows := self._history(statement, **wanted, number=number):
             yield from map(_version, rows)
             number = rows[-1][-1]
 
     def version(self, version_id: str) -> Version | None:
-        return next(map(_version, self._rows(_VERSION_BY_ID, id=_id(version_id))), None)
+        return next(map(_version, self._history(_VERSION_BY_ID, id=_id(version_id))), None)
 
     def content(self, version_id: str) -> bytes | None:
-        rows = self._rows(_CONTENT, id=_id(version_id), most=MAX_READ_BYTES)
+        rows = self._history(_CONTENT, id=_id(version_id), most=MAX_READ_BYTES)
         if not rows or rows[0][1]:
             raise NotKept
         operation, _, size, content = rows[0]
@@ -220,7 +237,7 @@ class PostgresStore:
         return bytes(content)
 
     def history_begins(self) -> datetime | None:
-        rows = self._rows(_BEGINS)
+        rows = self._history(_BEGINS)
         return rows[0][0].astimezone(UTC) if rows else None
 
     def erase(self) -> None:
@@ -239,16 +256,34 @@ class PostgresStore:
                 raise Busy  # erased between the two statements
             yield session
 
-    def _rows(self, statement: str, /, **values: object) -> Rows:
+    def _key(self, path: Path) -> str:
+        return self._top + _key(path)
+
+    def _history(self, statement: str, /, **values: object) -> Rows:
+        """Rows of the history: those of the change under way, if there is one."""
+        session = self._session_under_way(of_others=False)
+        return self._rows(statement, session, **values)
+
+    def _rows(self, statement: str, session: Session | None = None, /, **values: object) -> Rows:
+        session = session or self._session_under_way(of_others=True)
         query = (statement, {"tenant": self.tenant, **values})
+        if session:
+            return session.rows(query)[0]
         return database(self._address, self._max_connections).read(self.tenant, query)[0]
+
+    def _session_under_way(self, *, of_others: bool) -> Session | None:
+        """The change under way here of a store of this tenant (or `of_others`, beside it): its connection may be the last."""
+        store, session = _under_way.get() or (None, None)
+        if store is None or (store.tenant, store._address) != (self.tenant, self._address):
+            return None
+        return None if of_others and store._top == self._top else session
 
 
 class PostgresChange:
     """One change under the lock of its tenant. What was seen under the lock stays true until it writes itself."""
 
-    def __init__(self, session: Session, tenant: uuid.UUID, limits: _Limits) -> None:
-        self._session, self._tenant, self._limits = session, tenant, limits
+    def __init__(self, session: Session, tenant: uuid.UUID, limits: Limits, top: str) -> None:
+        self._session, self._tenant, self._limits, self._top = session, tenant, limits, top
         self._files, self._bytes, self._number, self._last, self._clock = session.begun[-1][0]
         self._id = uuid.uuid4()
         self._moment: datetime | None = None
@@ -260,26 +295,27 @@ class PostgresChange:
         return self._look(path).entry
 
     def read(self, path: Path) -> bytes:
-        data = _content(path, self._looked(path, self._query(_READ, path=_key(path), most=MAX_READ_BYTES)))
+        data = _content(
+            path, self._looked(path, self._query(_READ, path=self._key(path), most=MAX_READ_BYTES))
+        )
         self._digests[path] = hashlib.sha256(data).hexdigest()
         return data
 
     def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
-        statement, values = _entries_query(path, depth)
-        return _entries(path, self._session.rows(self._query(statement, **values))[0])
+        query = self._query(_ENTRIES, **_range(self._key(path)), depth=_deepest(path, depth))
+        return _entries(path, self._session.rows(query)[0])
 
     def write(self, path: Path, data: bytes) -> None:
         self._put(path, len(data), _WRITE, content=data)
 
     def remove(self, path: Path) -> None:
-        key = _key(path)
-        [[(rows, files, size)]] = self._session.rows(self._query(_REMOVE, path=key, after=key + _AFTER))
+        [[(rows, files, size)]] = self._session.rows(self._query(_REMOVE, **_range(self._key(path))))
         if not rows and path:
             raise NotFound(path)
         self._use(-files, -size)
 
     def move(self, old: Path, new: Path) -> None:
-        key, source, target = _key(old), self._look(old), self._look(new)
+        source, target = self._look(old), self._look(new)
         if source.entry is None or not old:
             raise NotFound(old)
         if target.is_blocked or new[: len(old)] == old != new:
@@ -287,14 +323,14 @@ class PostgresChange:
         if target.entry:
             raise Occupied(new)
         self._make_directories(target)
-        self._do(_MOVE, path=key, after=key + _AFTER, new=_key(new))
+        self._do(_MOVE, **_range(self._key(old)), new=self._key(new))
 
     def newest(self, path: Path) -> Version | None:
         return self._look(path).newest
 
     def digest(self, path: Path) -> str | None:
         if path not in self._digests:
-            rows = self._looked(path, self._query(_DIGEST, path=_key(path)))
+            rows = self._looked(path, self._query(_DIGEST, path=self._key(path)))
             self._digests[path] = rows[0][0].hex() if rows and rows[0][0] is not None else None
         return self._digests[path]
 
@@ -310,7 +346,7 @@ class PostgresChange:
             number=self._number,
             id=uuid.uuid4(),
             change_id=change_id,
-            path=_key(path),
+            path=self._key(path),
             operation=operation,
             created_at=moment,
             created_by=created_by,
@@ -347,18 +383,19 @@ class PostgresChange:
         if seen.entry and seen.entry.is_directory:
             raise NotAFile(path)
         before = seen.entry.size if seen.entry else 0
-        if size > max(self._limits.file_bytes, before):
-            raise FileLimit(path, limit=self._limits.file_bytes)
+        if size > max(self._limits.max_file_bytes, before):
+            raise FileLimit(path, limit=self._limits.max_file_bytes)
         self._use(0 if seen.entry else 1, size - before)
         self._make_directories(seen)
-        self._do(statement, path=_key(path), **values)
+        self._do(statement, path=self._key(path), **values)
 
     def _use(self, files: int, size: int) -> None:
-        """Add to what the tenant holds; growth past a limit is refused."""
-        limits, files_after, bytes_after = self._limits, self._files + files, self._bytes + size
-        if (files > 0 or size > 0) and (files_after > limits.files or bytes_after > limits.bytes):
-            raise StoreLimit(limit=limits.files, size=limits.bytes)
-        self._files, self._bytes = files_after, bytes_after
+        """Add to what the tenant holds; growth past a limit is refused. What is beside the memory does not count."""
+        limits, after = self._limits, (self._files + files, self._bytes + size)
+        if (files > 0 or size > 0) and (after[0] > limits.max_files or after[1] > limits.max_total_bytes):
+            raise StoreLimit(limit=limits.max_files, size=limits.max_total_bytes)
+        if not self._top:
+            self._files, self._bytes = after
         self._wrote()
 
     def _make_directories(self, seen: _Seen) -> None:
@@ -377,7 +414,7 @@ class PostgresChange:
 
     def _looked(self, path: Path, *more: Query) -> Rows:
         """See what is at `path` and above, in one exchange with the server with another query, whose rows are the result."""
-        key, keys = _key(path), [_key(path[:depth]) for depth in range(1, len(path) + 1)]
+        key, keys = self._key(path), [self._key(path[:depth]) for depth in range(1, len(path) + 1)]
         above, newest, *rows = self._session.rows(
             self._query(_ABOVE, paths=keys), self._query(_NEWEST, path=key), *more
         )
@@ -393,14 +430,11 @@ class PostgresChange:
         self._seen.clear()
         self._digests.clear()
 
+    def _key(self, path: Path) -> str:
+        return self._top + _key(path)
+
     def _query(self, statement: str, /, **values: object) -> Query:
         return statement, {"tenant": self._tenant, **values}
-
-
-class _Limits(NamedTuple):
-    file_bytes: int
-    files: int
-    bytes: int
 
 
 class _Seen(NamedTuple):
@@ -412,11 +446,13 @@ class _Seen(NamedTuple):
     is_blocked: bool  # by a file above
 
 
+# No name holds these. What is beside the memory is behind all of it: its keys begin with _BESIDE.
 _SEPARATOR, _AFTER = "\x01", "\x02"
+_BESIDE = _AFTER
 
 
 def _key(path: Path) -> str:
-    """A path as it is stored. The keys at and below it are those from the key to the key with _AFTER behind it."""
+    """A path as it is stored."""
     if any(len(name) * 4 > _NAME_BYTES and len(name.encode()) > _NAME_BYTES for name in path):
         raise NameTooLong(path)
     return "".join(_SEPARATOR + name for name in path)
@@ -451,9 +487,13 @@ def _content(path: Path, rows: Rows) -> bytes:
     return bytes(content)
 
 
-def _entries_query(path: Path, depth: int | None) -> tuple[str, Mapping[str, Any]]:
-    key, deepest = _key(path), 32767 if depth is None else len(path) + depth
-    return _ENTRIES, {"path": key, "after": key + _AFTER, "depth": deepest}
+def _range(key: str) -> dict[str, Any]:
+    """The keys at and below a path."""
+    return {"path": key, "after": key + _AFTER}
+
+
+def _deepest(path: Path, depth: int | None) -> int:
+    return 32767 if depth is None else len(path) + depth
 
 
 def _entries(path: Path, rows: Rows) -> Iterator[Entry]:

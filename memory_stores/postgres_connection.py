@@ -1,7 +1,8 @@
 """Connections and transactions of `PostgresStore`: one tenant each, lost connections, errors in the store's terms.
 
-The tenant is set for the transaction alone, so that a pooler may give the next transaction another connection. What a
-transaction sends is pipelined: nothing waits for an answer that nobody has asked for yet.
+The tenant is set for the transaction alone, so that a pooler may give the next transaction another connection.
+Statements are sent together (pipelined) where no answer is needed in between: a read is one exchange with the server, an
+edit with its version three.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
@@ -58,11 +59,11 @@ Query: TypeAlias = tuple[str, Mapping[str, object]]
 _Result = TypeVar("_Result")
 
 # The third argument: for this transaction alone.
-_SET_TENANT = f"SELECT set_config('{TENANT_SETTING}', %s, true)"
+_SET_TENANT = f"SELECT set_config('{TENANT_SETTING}', %(tenant)s, true)"
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _SET_LIMITS = (
-    f"SELECT pg_current_xact_id()::text, set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
-    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true)"
+    "SELECT pg_current_xact_id()::text, set_config('lock_timeout', %(lock)s, true),"
+    " set_config('idle_in_transaction_session_timeout', %(idle)s, true)"
 )
 
 _ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
@@ -118,7 +119,7 @@ class Database:
 
         def run(connection: Connection) -> list[Rows]:
             with connection.pipeline():  # one transaction, which its end commits
-                connection.execute(_SET_TENANT, [str(tenant)])
+                connection.execute(_SET_TENANT, {"tenant": str(tenant)})
                 cursors = [connection.execute(*query, binary=True) for query in queries]
             return [cursor.fetchall() for cursor in cursors]
 
@@ -130,31 +131,22 @@ class Database:
     @contextlib.contextmanager
     def write(self, tenant: uuid.UUID, *queries: Query) -> Iterator[Session]:
         """A transaction that begins with some queries and ends with the block: kept, or rolled back on an exception."""
-
-        def begin(connection: Connection) -> tuple[str, list[Rows]]:
-            with connection.pipeline():
-                connection.execute(_BEGIN)
-                connection.execute(_SET_TENANT, [str(tenant)])
-                begun = connection.execute(_SET_LIMITS)
-                cursors = [connection.execute(*query, binary=True) for query in queries]
-            return _value(begun), [cursor.fetchall() if cursor.description else [] for cursor in cursors]
-
         with store_errors():
-            connection, (transaction, rows) = self._connected(begin)
-        session, ended = Session(connection, rows), False
+            connection, session = self._connected(lambda new: Session(new, tenant, queries))
         try:
-            with connection.pipeline():
-                yield session
-                ended = True
-                session.commit()
-        except psycopg.OperationalError:
-            if not ended:
-                raise
+            yield session
             with store_errors():
-                if not (connection.closed and self._was_committed(transaction)):
-                    raise
+                self._commit(connection, session)
         finally:
+            session.close()
             self._done(connection)
+
+    def _commit(self, connection: Connection, session: Session) -> None:
+        try:
+            session.commit()
+        except psycopg.OperationalError:
+            if not (connection.closed and self._was_committed(session.transaction)):
+                raise
 
     def _connected(self, start: Callable[[Connection], _Result]) -> tuple[Connection, _Result]:
         """A connection, and what `start` did on it: done anew if the connection turns out to be lost."""
@@ -194,37 +186,53 @@ class Database:
 
 
 class Session:
-    """A transaction under way. What it `queue`s is sent with the next `rows`, or at the end."""
+    """A transaction that has begun. What it `queue`s is sent with the next `rows`, or with the commit."""
 
-    def __init__(self, connection: Connection, begun: list[Rows]) -> None:
-        self._connection, self.begun = connection, begun
+    def __init__(self, connection: Connection, tenant: uuid.UUID, queries: Sequence[Query]) -> None:
+        self._connection, self._open = connection, contextlib.ExitStack()
+        # To leave the pipeline sends one message more, after which the server does not see any more that a writer hangs.
+        # So it stays open, and each exchange ends with a sync.
+        self._pipeline = self._open.enter_context(connection.pipeline())
+        self._queued: list[Query] = []
         self._error: StoreError | None = None
         self.at_end: Callable[[], None] = lambda: None
+        seconds = {"lock": f"{LOCK_SECONDS}s", "idle": f"{IDLE_SECONDS}s"}
+        try:
+            _, _, begun, *rows = self._send(
+                (_BEGIN, {}), (_SET_TENANT, {"tenant": str(tenant)}), (_SET_LIMITS, seconds), *queries
+            )
+        except BaseException:
+            self.close()
+            raise
+        self.transaction, self.begun = str(begun[0][0]), rows
 
     def rows(self, *queries: Query) -> list[Rows]:
         """The rows of each query, in one exchange with the server."""
-        with self._watched():
-            cursors = [self._connection.execute(*query, binary=True) for query in queries]
-            return [cursor.fetchall() for cursor in cursors]
+        try:
+            with store_errors():
+                return self._send(*queries)
+        except StoreError as error:
+            self._error = error
+            raise
 
     def queue(self, statement: str, values: Mapping[str, object]) -> None:
-        with self._watched():
-            self._connection.execute(statement, values)
+        self._queued.append((statement, values))
 
     def commit(self) -> None:
         if self._error:  # caught by whoever holds the change, but the transaction is broken
             raise self._error
         self.at_end()
-        self._connection.commit()
+        self._send(("COMMIT", {}))
 
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            with store_errors():
-                yield
-        except StoreError as error:
-            self._error = error
-            raise
+    def close(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            self._open.close()
+
+    def _send(self, *queries: Query) -> list[Rows]:
+        queued, self._queued = self._queued, []
+        cursors = [self._connection.execute(*query, binary=True) for query in (*queued, *queries)]
+        self._pipeline.sync()
+        return [cursor.fetchall() if cursor.description else [] for cursor in cursors[len(queued) :]]
 
 
 _databases: dict[tuple[int, str, int], Database] = {}

