@@ -404,8 +404,9 @@ class PostgresChange:
 
     def _tick(self) -> datetime:
         """The time of a change: later than that of the one before, also where the clock is not."""
-        self._last = max(self._clock, self._last + timedelta(microseconds=1))
-        return self._last
+        moment: datetime = max(self._clock, self._last + timedelta(microseconds=1))
+        self._last = moment
+        return moment
 
     def _look(self, path: Path) -> _Seen:
         if path not in self._seen:

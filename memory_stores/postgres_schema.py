@@ -7,6 +7,7 @@ security is forced on them: a statement sees the rows of the tenant that its tra
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -175,7 +176,7 @@ def _grant(connection: psycopg.Connection[Any], role: str) -> None:
 
 
 @contextlib.contextmanager
-def _explained(role: str) -> Any:
+def _explained(role: str) -> Iterator[None]:
     """Say in a sentence what a person can do about an error of the server."""
     try:
         yield
@@ -193,6 +194,6 @@ def _explained(role: str) -> Any:
 
 
 def _row(connection: psycopg.Connection[Any], statement: str) -> tuple[Any, ...]:
-    row = connection.execute(statement).fetchone()  # type: ignore[call-overload]  # all statements are in this file
+    row = connection.execute(statement).fetchone()
     assert row is not None
     return tuple(row)

