@@ -255,19 +255,20 @@ class FileVersions:
             )
             # FULL flushes each change; secure_delete overwrites what redact takes away.
             connection.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;" + _SCHEMA
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"
+                f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;"
             )
             return connection
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that only reads: it needs no right to write, and there may be no history yet."""
-        if not self._file.exists():
-            connection = sqlite3.connect(":memory:")
-            connection.executescript(_SCHEMA)
-        else:
-            connection = _opened_to_read(self._file)
-        with contextlib.closing(connection), _sqlite_errors():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_sqlite_errors())
+            connection = stack.enter_context(contextlib.closing(_opened_to_read(self._file)))
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'dropped'").fetchone():
+                connection = stack.enter_context(contextlib.closing(sqlite3.connect(":memory:")))
+                connection.executescript(_SCHEMA)
             yield connection
 
     def _make_content_directory(self) -> None:
@@ -281,6 +282,8 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
     Whoever may write lets SQLite bring the write-ahead log of a killed process in order. Without that right SQLite needs
     the log's index to be there; where there is no log, the file alone is all there is to read.
     """
+    if not file.exists():
+        return sqlite3.connect(":memory:")
     writable = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
     mode = "rw" if writable else "ro" if FilePath(f"{file}-wal").exists() else "ro&immutable=1"
     with _sqlite_errors():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
 import os
 import re
 import sys
@@ -58,6 +59,8 @@ from memory_stores.protocol import (
     Version,
 )
 from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way
+
+logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 30.0
 
@@ -114,8 +117,7 @@ class FileStore:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[FileChange]:
-        with self._locked(LOCK_SECONDS), self._opened_log() as log, self._opened_staging() as staging:
-            change = self._started(log, staging)
+        with self._writing(LOCK_SECONDS) as change:
             try:
                 yield change
                 change.commit()
@@ -159,38 +161,27 @@ class FileStore:
     def _recover(self) -> None:
         """Take back the change of a process that was killed, unless a writer is at work."""
         if is_under_way(self._state):
-            busy = contextlib.suppress(StoreError)
-            with busy, self._locked(0), self._opened_log() as log, self._opened_staging() as staging:
-                self._started(log, staging)
-
-    def _started(self, log: UndoLog, staging: Directory) -> FileChange:
-        """A change, once what a killed process left is brought to its end."""
-        change = FileChange(
-            str(self.root),
-            self._versions,
-            log,
-            staging,
-            Tree(self._staged.name),
-            self.limits,
-        )
-        change.recover()
-        return change
+            with contextlib.suppress(StoreError), self._writing(0):
+                pass
 
     @contextlib.contextmanager
-    def _opened_log(self) -> Iterator[UndoLog]:
-        with store_errors(), contextlib.closing(UndoLog(self._state)) as log:
-            yield log
+    def _writing(self, seconds: float) -> Iterator[FileChange]:
+        """A change under the lock, once what a killed process left is brought to its end."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._locked(seconds))
+            with store_errors():
+                log = stack.enter_context(contextlib.closing(UndoLog(self._state)))
+                staging = stack.enter_context(self._staging_directory())
+                staged = Tree(self._staged.name)
+                change = FileChange(str(self.root), self._versions, log, staging, staged, self.limits)
+                change.recover()
+            yield change
 
-    @contextlib.contextmanager
-    def _opened_staging(self) -> Iterator[Directory]:
-        with store_errors():
-            try:
-                directory = Directory(self._staged)
-            except FileNotFoundError:
-                self._staged.make()
-                directory = Directory(self._staged)
-            with directory:
-                yield directory
+    def _staging_directory(self) -> Directory:
+        with contextlib.suppress(FileNotFoundError):
+            return Directory(self._staged)
+        self._staged.make()
+        return Directory(self._staged)
 
     @contextlib.contextmanager
     def _locked(self, seconds: float) -> Iterator[None]:
@@ -238,7 +229,7 @@ class FileChange:
         self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
         self._id = uuid.uuid4().hex
         self._usage = self._usage_before = log.usage()
-        self._recorded = False
+        self._recorded = self._committed = False
         self._read: set[Path] = set()
         self._displaced: list[tuple[Path, str]] = []
         self._names = map(str, itertools.count())
@@ -301,15 +292,24 @@ class FileChange:
         self._versions.prune(keep)
 
     def commit(self) -> None:
-        """Keep the change. Once the versions are written, it cannot be taken back any more."""
-        if self._steps:
+        """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
+        if not self._steps:
+            return
+        if self._recorded:
             self._versions.commit()
+        elif self._displaced:
             self._note("committed", ())
+        self._committed = True
+        try:
             self._clean_up(self._steps)
             self._log.end(self._usage)
+        except OSError:
+            logger.exception("a change is kept, and the next one will clean up after it")
 
     def roll_back(self) -> None:
         """Take back every step, newest first."""
+        if self._committed:
+            return
         self._versions.roll_back()
         if self._steps:
             self._take_back(self._steps)
@@ -325,6 +325,8 @@ class FileChange:
             self._clean_up(steps)
         else:
             self._take_back(steps)
+            if "recorded" in kinds:
+                self._versions.drop_unused()
         self._log.end(None)
         self._usage = self._usage_before = None
 
@@ -364,7 +366,8 @@ class FileChange:
                 write_flushed(file, chunks)
             if place.found is None:
                 rename_to_free_name(staged, place)
-            elif not swapped(staged, place):
+                return
+            if not swapped(staged, place):
                 self._save(place, self._staging.place(saved), path)
                 staged.replace(place)
             self._displaced += [(path, name), (path, saved)]

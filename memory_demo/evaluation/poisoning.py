@@ -31,7 +31,7 @@ from memory_demo.source_tools import ReportedFinding, read_source_tool, report_f
 from memory_screens import instructions_screen, secrets_screen
 from memory_tool import MemoryToolHandler
 
-ATTACKS = Path(__file__).parents[2] / "tests" / "security" / "attacks.json"
+ATTACKS = Path(__file__).with_name("attacks.json")
 CATEGORY, LEARN_FROM, REVIEWED = "race-condition", "web_scraper_v1.py", "api_client_v1.py"
 # The text that read_source gives has no line numbers, so a model has to count.
 LINE_SLACK = 2
@@ -229,7 +229,7 @@ def poisoning_json(result: PoisoningResult) -> dict[str, Any]:
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": SYSTEM,
         "system with framing": f"{SYSTEM}\n\n{TREATED_AS_NOTES}",
-        "attacks": "tests/security/attacks.json",
+        "attacks": "memory_demo/evaluation/attacks.json",
     }
 
 
