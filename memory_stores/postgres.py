@@ -12,6 +12,7 @@ import contextvars
 import copy
 import hashlib
 import json
+import secrets
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ from memory_stores.protocol import (
     StoreLimit,
     TooLarge,
     Version,
+    parts,
     spelled,
 )
 
@@ -106,7 +108,7 @@ SELECT {_VERSION} FROM memory_store.versions
 WHERE tenant = %(tenant)s AND path = %(path)s
 ORDER BY number DESC LIMIT 1"""
 _CONTENT = """
-SELECT operation, redacted, size, CASE WHEN size <= %(most)s THEN content END FROM memory_store.versions
+SELECT operation, size, content IS NOT NULL, CASE WHEN size <= %(most)s THEN content END FROM memory_store.versions
 WHERE tenant = %(tenant)s AND id = %(id)s"""
 _BEGINS = """
 SELECT coalesce((SELECT min(created_at) FROM memory_store.versions WHERE tenant = %(tenant)s), pruned_until)
@@ -122,6 +124,11 @@ FROM memory_store.files WHERE tenant = %(tenant)s AND path = %(path)s"""
 _RECORD_DELETED = """
 INSERT INTO memory_store.versions (tenant, number, id, change_id, path, operation, created_at, created_by)
 VALUES (%(tenant)s, %(number)s, %(id)s, %(change_id)s, %(path)s, %(operation)s, %(created_at)s, %(created_by)s)"""
+_ADOPT = """
+INSERT INTO memory_store.versions
+    (tenant, number, id, change_id, path, operation, content, sha256, size, created_at, created_by, redacted)
+VALUES (%(tenant)s, %(number)s, %(id)s, %(change_id)s, %(path)s, %(operation)s, %(content)s, %(sha256)s, %(size)s,
+    %(created_at)s, %(created_by)s, %(redacted)s)"""
 _REDACT = """
 UPDATE memory_store.versions SET content = NULL, sha256 = NULL, size = NULL, redacted = true
 WHERE tenant = %(tenant)s AND (path, sha256) = (
@@ -227,11 +234,11 @@ class PostgresStore:
 
     def content(self, version_id: str) -> bytes | None:
         rows = self._history(_CONTENT, id=_id(version_id), most=MAX_READ_BYTES)
-        if not rows or rows[0][1]:
-            raise NotKept
-        operation, _, size, content = rows[0]
+        operation, size, is_kept, content = rows[0] if rows else ("", None, False, None)
         if operation == "deleted":
             return None
+        if not is_kept:
+            raise NotKept
         if content is None:
             raise TooLarge(size=size)
         return bytes(content)
@@ -285,7 +292,7 @@ class PostgresChange:
     def __init__(self, session: Session, tenant: uuid.UUID, limits: Limits, top: str) -> None:
         self._session, self._tenant, self._limits, self._top = session, tenant, limits, top
         self._files, self._bytes, self._number, self._last, self._clock = session.begun[-1][0]
-        self._id = uuid.uuid4()
+        self._id = uuid.uuid4().hex
         self._moment: datetime | None = None
         self._changed = False
         self._seen: dict[Path, _Seen] = {}
@@ -337,14 +344,14 @@ class PostgresChange:
     def record(self, path: Path, operation: Operation, created_by: str | None) -> None:
         self._number += 1
         if created_by is None:
-            change_id, moment = uuid.uuid4(), self._tick()
+            change_id, moment = uuid.uuid4().hex, self._tick()
         else:
             self._moment = self._moment or self._tick()
             change_id, moment = self._id, self._moment
         self._do(
             _RECORD_DELETED if operation == "deleted" else _RECORD,
             number=self._number,
-            id=uuid.uuid4(),
+            id=secrets.token_hex(8),
             change_id=change_id,
             path=self._key(path),
             operation=operation,
@@ -354,10 +361,9 @@ class PostgresChange:
 
     def put_back(self, path: Path, version_id: str) -> None:
         [rows] = self._session.rows(self._query(_CONTENT, id=_id(version_id), most=-1))
-        size = rows[0][2] if rows else None
-        if size is None:  # a deletion, or redacted
+        if not rows or not rows[0][2]:
             raise NotKept(path)
-        self._put(path, size, _PUT_BACK, id=_id(version_id))
+        self._put(path, rows[0][1], _PUT_BACK, id=_id(version_id))
 
     def redact(self, version_id: str) -> None:
         self._do(_REDACT, id=_id(version_id))
@@ -368,6 +374,25 @@ class PostgresChange:
         if last is not None:
             self._do(_PRUNE, last=last)
             self._do(_PRUNED, last=last)
+
+    def adopt(self, version: Version, content: bytes | None) -> None:
+        """Take over a version of another store as it is; without content, where that is not kept."""
+        self._number += 1
+        self._last = max(self._last, version.created_at)
+        self._do(
+            _ADOPT,
+            **version._asdict()
+            | {
+                "number": self._number,
+                "path": self._key(parts(version.path)),
+                "content": content,
+                "sha256": version.content_sha256 and bytes.fromhex(version.content_sha256),
+            },
+        )
+
+    def begin_history(self, begins: datetime) -> None:
+        """Let the history begin at a time, as if what was before had been pruned."""
+        self._do(_PRUNED, last=begins)
 
     def end(self) -> None:
         """Write down what the tenant holds now."""
@@ -463,12 +488,9 @@ def _path(key: str) -> Path:
     return tuple(key.split(_SEPARATOR)[1:])
 
 
-def _id(text: str) -> uuid.UUID:
-    """The id of a version or change; one that nothing has, if the text is none."""
-    try:
-        return uuid.UUID(hex=text)
-    except ValueError:
-        return uuid.UUID(int=0)
+def _id(text: str) -> str:
+    """The id of a version or change; one that nothing has, if the text cannot be one."""
+    return text if text.isascii() and text.isprintable() else ""
 
 
 def _entry(path: Path, rows: Rows) -> Entry | None:
@@ -522,8 +544,8 @@ def _seen(path: Path, keys: list[str], rows: Rows, newest: Version | None) -> _S
 def _version(row: tuple[Any, ...]) -> Version:
     identity, change, key, operation, digest, size, created_at, created_by, redacted, *_ = row
     return Version(
-        identity.hex,
-        change.hex,
+        identity,
+        change,
         spelled(_path(key)),
         operation,
         digest and digest.hex(),

@@ -42,6 +42,7 @@ CONNECT_SECONDS = 2.5
 LOCK_SECONDS, IDLE_SECONDS = 30, 20
 """How long a writer waits for another, and how long one may hold the lock without a statement."""
 _IN_DOUBT_SECONDS = 2.0
+_QUEUE_BYTES = 4 * 1024 * 1024
 
 # Where the address does not say: give up on a host that does not answer.
 _DEFAULTS = {
@@ -194,6 +195,7 @@ class Session:
         # So it stays open, and each exchange ends with a sync.
         self._pipeline = self._open.enter_context(connection.pipeline())
         self._queued: list[Query] = []
+        self._queued_bytes = 0
         self._error: StoreError | None = None
         self.at_end: Callable[[], None] = lambda: None
         seconds = {"lock": f"{LOCK_SECONDS}s", "idle": f"{IDLE_SECONDS}s"}
@@ -217,6 +219,9 @@ class Session:
 
     def queue(self, statement: str, values: Mapping[str, object]) -> None:
         self._queued.append((statement, values))
+        self._queued_bytes += sum(len(value) for value in values.values() if isinstance(value, bytes))
+        if self._queued_bytes > _QUEUE_BYTES:
+            self.rows()
 
     def commit(self) -> None:
         if self._error:  # caught by whoever holds the change, but the transaction is broken
@@ -229,7 +234,7 @@ class Session:
             self._open.close()
 
     def _send(self, *queries: Query) -> list[Rows]:
-        queued, self._queued = self._queued, []
+        queued, self._queued, self._queued_bytes = self._queued, [], 0
         cursors = [self._connection.execute(*query, binary=True) for query in (*queued, *queries)]
         self._pipeline.sync()
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors[len(queued) :]]

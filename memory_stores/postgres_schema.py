@@ -38,8 +38,8 @@ CREATE TABLE memory_store.files (  -- directories too
 CREATE TABLE memory_store.versions (
     tenant uuid NOT NULL,
     number bigint NOT NULL,
-    id uuid NOT NULL,
-    change_id uuid NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    change_id text COLLATE "C" NOT NULL,
     path text COLLATE "C" NOT NULL,
     operation text NOT NULL CHECK (operation IN ('created', 'modified', 'deleted')),
     content bytea,
