@@ -41,6 +41,10 @@ class SqliteStore:
         max_total_bytes: int = 100_000_000,
         patience: float = 30.0,
     ) -> None:
+        if isinstance(scope, str):
+            raise TypeError(
+                f"scope is the string {scope!r}: give a sequence of strings, such as ({scope!r},)."
+            )
         self.database, self.tenant, self.patience = database, json.dumps(list(scope)), patience
         self.max_file_bytes, self.max_files, self.max_total_bytes = max_file_bytes, max_files, max_total_bytes
         with self._transaction("IMMEDIATE") as db:

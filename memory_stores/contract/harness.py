@@ -24,7 +24,10 @@ M = "/memories"
 _Arguments = ParamSpec("_Arguments")
 
 # Not forked from the tests' process: that has threads, and open connections of the store.
-PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+if sys.platform == "win32":
+    PROCESSES = multiprocessing.get_context("spawn")
+else:
+    PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["memory_stores.contract"])
 
 

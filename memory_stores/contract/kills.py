@@ -8,6 +8,8 @@ import random
 import signal
 import time
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 import pytest
 
@@ -75,6 +77,16 @@ def change_until_killed(connection: Connection, tenant: Tenant, turn: int, last:
         connection.send((turn, turn))
 
 
+def kill_at_some_moment(writer: BaseProcess, connection: Connection, seed: random.Random) -> Any:
+    """Kill a process some time after it told that it is at work, as it does again and again; what it told last."""
+    for _ in range(seed.randint(1, 6)):
+        told = answer_of(connection)
+    time.sleep(seed.uniform(0, 0.002))
+    writer.kill()
+    writer.join()
+    return told
+
+
 class KillsContract(StoreTests):
     kills = 20
     """How many writers are killed at a moment that nobody knows."""
@@ -94,11 +106,8 @@ class KillsContract(StoreTests):
         store, turn, seed, in_the_middle = _with_state(tenant), 0, random.Random(7), 0
         for number in range(self.kills):
             with process(change_until_killed, tenant, turn, None) as (writer, connection):
-                answer_of(connection)
-                time.sleep(seed.uniform(0, 0.02))
-                writer.kill()
-                writer.join()
-                before, after = _last_told(connection, turn)
+                told = kill_at_some_moment(writer, connection, seed)
+                before, after = _last_told(connection, told)
             in_the_middle += before != after
             if number % 2:  # else it is a reader that comes first
                 with store.change():
@@ -129,9 +138,8 @@ def _check_room(tenant: Tenant) -> None:
         change.remove(("more",))
 
 
-def _last_told(connection: Connection, turn: int) -> tuple[int, int]:
+def _last_told(connection: Connection, told: tuple[int, int]) -> tuple[int, int]:
     """The last finished turn and the last begun, as a writer told them before it was killed."""
-    told = (turn, turn)
     with contextlib.suppress(EOFError):
         while connection.poll():
             told = connection.recv()

@@ -65,14 +65,18 @@ class Model:
         """The errors that fit: one of them must come, none if there are none."""
         match step:
             case Write(path, data):
-                found = {NotAFile} if self._is_directory(path) else set[type[StoreError]]()
-                return found | self._without_parents(path) | self._past_limits(path, len(data))
+                refused = self._without_parents(path) | self._past_limits(path, len(data))
+                if self._is_directory(path):
+                    refused.add(NotAFile)
             case Remove(path):
-                return set() if path in self.held else {NotFound}
+                refused = set() if path in self.held else {NotFound}
             case Move(old, new):
-                missing = set[type[StoreError]]() if old in self.held else {NotFound}
-                occupied = {Occupied} if new in self.held else set[type[StoreError]]()
-                return missing | occupied | self._without_parents(new)
+                refused = self._without_parents(new)
+                if old not in self.held:
+                    refused.add(NotFound)
+                if new in self.held:
+                    refused.add(Occupied)
+        return refused
 
     def apply(self, step: Step) -> None:
         match step:

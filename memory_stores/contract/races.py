@@ -81,7 +81,7 @@ class RacesContract(StoreTests):
     def test_a_reader_sees_whole_files(self, tenant: Tenant) -> None:
         store, size = tenant.store(), 100_000
         fill(store, one="a" * size, two="a" * size)
-        with process(write_in_turn, tenant, "ab", size) as (_, connection):
+        with process(write_in_turn, tenant, "ab", size) as (writer, connection):
             assert answer_of(connection) == "ready"
             seen = set[bytes]()
             for _ in range(self.reads):
@@ -94,6 +94,7 @@ class RacesContract(StoreTests):
                     (("two",), size),
                 ]
             connection.send("stop")
+            writer.join(60)
         assert seen == {b"a", b"b"}, "the other process wrote meanwhile"
 
     def test_a_writer_waits_for_the_one_before(self, tenant: Tenant) -> None:

@@ -64,6 +64,10 @@ class TenantsContract(StoreTests):
     def test_ordinary_scopes_are_taken(self, make_store: MakeStore) -> None:
         assert len(stores(make_store)) > 20
 
+    def test_a_scope_that_is_one_string_is_a_mistake(self, make_store: MakeStore) -> None:
+        with pytest.raises(TypeError):
+            make_store(scope="acme")
+
     def test_a_tenant_sees_its_own_files_alone(self, make_store: MakeStore) -> None:
         tenants = stores(make_store, max_files=2)
         for note, store in tenants.items():

@@ -246,7 +246,7 @@ class TextsContract(StoreTests):
             f"Here're the files and directories up to 2 levels deep in {M}, "
             "excluding hidden items and node_modules:"
         )
-        sizes = dict(reversed(line.split("\t")) for line in lines)
+        sizes = {path: size for size, path in (line.split("\t") for line in lines)}
         assert list(sizes) == [M, f"{M}/a/", f"{M}/a/b/", f"{M}/a.txt", f"{M}/large", f"{M}/none"]
         assert [sizes[f"{M}/{name}"] for name in ("a.txt", "large", "none")] == ["17B", "878.9K", "0B"]
         below = handler.execute(command="view", path=f"{M}/a/b")["success"].split("\n")[2:]
@@ -274,6 +274,25 @@ class TextsContract(StoreTests):
         assert len(shown) == 703 and [path for path in shown if path.endswith(".md")] == [
             f"{M}/{name}" for name in names
         ]
+
+    def test_a_limit_says_what_it_is_and_what_to_do(self, tenant: Tenant) -> None:
+        handler = MemoryToolHandler(store=tenant.store(max_file_bytes=10, max_files=2, max_total_bytes=15))
+
+        def create(name: str, size: int) -> dict[str, str]:
+            return handler.execute(command="create", path=f"{M}/{name}", file_text="x" * size)
+
+        assert create("d/a", 11) == bad(
+            f"{M}/d/a would grow past 10 bytes: shorten it or split it over several files."
+        )
+        assert "success" in create("d/a", 10) and "success" in create("b", 5)
+        full = bad(
+            "The memory directory would grow past 2 files or 15 bytes: "
+            "shorten or delete files that are no longer needed."
+        )
+        assert create("b", 6) == create("c", 0) == full
+        insert = {"command": "insert", "path": f"{M}/b", "insert_line": 0, "insert_text": ""}
+        assert handler.execute(insert) == full
+        assert "success" in handler.execute(command="delete", path=f"{M}/d") and "success" in create("c", 10)
 
     def test_a_refusal_is_one_sentence_and_shows_no_path_of_this_machine(self, tenant: Tenant) -> None:
         store = tenant.store(max_file_bytes=20, max_files=2)

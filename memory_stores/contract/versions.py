@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from memory_stores.contract.harness import M, MakeStore, Tenant, answer_of, contents, files, fill, process
+from memory_stores.contract.kills import kill_at_some_moment
 from memory_stores.contract.races import WORKERS, edit, edit_and_tell
 from memory_stores.contract.recording import (
     Command,
@@ -28,7 +28,7 @@ from memory_stores.contract.recording import (
     run,
     versioned,
 )
-from memory_stores.history import HistoryError
+from memory_stores.history import HistoryError, RecordedChange
 from memory_stores.protocol import MemoryStore, NotKept
 from memory_tool import MemoryToolHandler
 
@@ -36,13 +36,16 @@ from memory_tool import MemoryToolHandler
 def history_until_killed(connection: Connection, tenant: Tenant) -> None:
     """Changes of one file and of several, on record, for ever."""
     handler = recorder(tenant)
-    connection.send("ready")
     for turn in itertools.count():
-        create(handler, "d/one", f"one {turn}\n" * 500)
-        create(handler, "d/two", f"two {turn}\n")
-        rename(handler, "d", f"e{turn}")
-        create(handler, f"e{turn}/one", f"changed {turn}\n")
-        delete(handler, f"e{turn}")
+        for change in (
+            lambda turn: create(handler, "d/one", f"one {turn}\n" * 500),
+            lambda turn: create(handler, "d/two", f"two {turn}\n"),
+            lambda turn: rename(handler, "d", f"e{turn}"),
+            lambda turn: create(handler, f"e{turn}/one", f"changed {turn}\n"),
+            lambda turn: delete(handler, f"e{turn}"),
+        ):
+            connection.send(turn)
+            change(turn)
 
 
 class VersionsContract(RecordingTests):
@@ -141,10 +144,10 @@ class VersionsContract(RecordingTests):
         handler, other = recorder(tenant), recorder(tenant)
         old = [create(handler, name, f"{name}\n") for name in ("a", "d/b", "e")]
         with versioned(handler.store).change() as change:
-            change.write(("a",), b"new\n")
-            change.record(("a",), "modified", "writer")
-            change.move(("d",), ("f",))
-            change.remove(("e",))
+            recorded = RecordedChange(change, "writer")
+            recorded.write(("a",), b"new\n")
+            recorded.move(("d",), ("f",))
+            recorded.remove(("e",))
             assert [other.history.content(version.id) for version in old] == [b"a\n", b"d/b\n", b"e\n"]
             assert other.history.versions() == old
         assert [other.history.content(version.id) for version in old] == [b"a\n", b"d/b\n", b"e\n"]
@@ -269,10 +272,7 @@ class VersionsContract(RecordingTests):
         seed, seen = random.Random(11), 0
         for number in range(self.history_kills):
             with process(history_until_killed, tenant) as (writer, connection):
-                assert answer_of(connection) == "ready"
-                time.sleep(seed.uniform(0, 0.015))
-                writer.kill()
-                writer.join()
+                kill_at_some_moment(writer, connection, seed)
             handler = recorder(tenant)
             if number % 2:
                 create(handler, "after", f"works {number}\n")

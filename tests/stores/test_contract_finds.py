@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
+from hypothesis import Phase, settings
 
 from memory_stores.contract import StoreContract
 from memory_stores.contract.example import SqliteChange, SqliteStore, key_of
@@ -44,7 +45,7 @@ class PrefixOfTenants(SqliteStore):
     """Joins the parts of a scope, so that two scopes are one."""
 
     def __init__(self, database: FilePath, scope: Sequence[str] = (), **limits: int) -> None:
-        super().__init__(database, ("/".join(scope),), **limits)  # type: ignore[arg-type]  # limits by name
+        super().__init__(database, ("/".join(scope),), **limits)
 
 
 class TornWrites(SqliteStore):
@@ -173,7 +174,7 @@ BROKEN = [
 
 
 def run(
-    test: Callable[..., None], store: type[SqliteStore], disk: FilePath, options: dict[str, object]
+    test: Callable[..., None], store: type[SqliteStore], disk: FilePath, options: Mapping[str, object]
 ) -> None:
     """Run a test of the contract as pytest does, with the fixtures that it names."""
     make_store = partial(store, disk / "memory.db")
@@ -189,6 +190,17 @@ def run(
     test(StoreContract(), **{name: given[name] for name in wanted})
 
 
+@pytest.fixture
+def unshrunk() -> Iterator[None]:
+    """A counterexample is enough: a small one is for people."""
+    settings.register_profile("unshrunk", settings.default, phases=[Phase.generate])
+    before = settings.get_current_profile_name()
+    settings.load_profile("unshrunk")
+    yield
+    settings.load_profile(before)
+
+
+@pytest.mark.usefixtures("unshrunk")
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.what}: {broken.test.__name__}")
 def test_a_broken_store_fails(broken: Broken, memory_disk: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
     run(broken.test, SqliteStore, memory_disk, broken.options)  # the control

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from memory_stores.contract.example import SqliteStore
 from memory_stores.contract.harness import MakeStore
 from memory_stores.protocol import Busy
 from memory_tool import MemoryToolHandler
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_stores_can_be_had_without_the_tools_of_tests() -> None:
+    code = "import sys, memory_tool, memory_stores; print(*({'pytest', 'hypothesis', 'memory_stores.contract'} & {*sys.modules}))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "\n"
 
 
 class TestSqliteStore(StoreContract):
