@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anthropic
 import httpx2
@@ -17,12 +18,17 @@ from dotenv import dotenv_values
 
 from memory_demo.demo_helpers import ConversationError
 from memory_demo.gateway import client_for_server
+from memory_demo.live.recordings import RecordingError, about
+from memory_demo.live.transports import recording_client, replay_client
 from memory_demo.offline import offline_client
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 API_URL = "https://api.anthropic.com"
 # A key is sent to the address beside it: these three come from one place or not at all.
 CONNECTION = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+
+# Variables that name a recording to answer from, one to write to, and the dollars that may be spent on it.
+REPLAY, RECORD, BUDGET = "MEMORY_COOKBOOK_REPLAY", "MEMORY_COOKBOOK_RECORD", "MEMORY_COOKBOOK_BUDGET"
 
 
 class SettingsError(ValueError):
@@ -33,7 +39,8 @@ class SettingsError(ValueError):
 class Settings:
     """What the environment and `.env` ask for. `reason` says in words why it is offline or live.
 
-    Live, one of `api_key` and `auth_token` is set, and `base_url` is where it may go.
+    Live, one of `api_key` and `auth_token` is set, and `base_url` is where it may go. `replay` is a recording that answers
+    in the API's place, `record` one that is written, for `budget` dollars at most.
     """
 
     offline: bool
@@ -42,6 +49,9 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     auth_token: str | None = field(default=None, repr=False)
     base_url: str = API_URL
+    replay: Path | None = None
+    record: Path | None = None
+    budget: float = math.inf
 
 
 class Connection(NamedTuple):
@@ -65,6 +75,8 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     file = _env_file(env_file)
     both = {**file.values, **{name: value for name, value in environment.values.items() if value}}
     model = both.get("ANTHROPIC_MODEL", DEFAULT_MODEL).strip()
+    if REPLAY in both:
+        return _replay_settings(Path(both[REPLAY]))
     if both.get("MEMORY_COOKBOOK_OFFLINE", "0").lower() not in ("0", "false", "no"):
         return Settings(True, model, "MEMORY_COOKBOOK_OFFLINE is set")
     taken = [name for name in CONNECTION if name in environment.values]
@@ -78,7 +90,10 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     if key and base_url.rstrip("/") == API_URL:
         _check_key(key, where)
     # The SDK takes one of the two; where the environment has both, it takes the key as well.
-    return Settings(False, model, f"{name} is set in {place.name}", key, None if key else token, base_url)
+    reason, token = f"{name} is set in {place.name}", None if key else token
+    record = Path(both[RECORD]) if RECORD in both else None
+    budget = float(both.get(BUDGET, "inf"))
+    return Settings(False, model, reason, key, token, base_url, record=record, budget=budget)
 
 
 def connect(settings: Settings | None = None) -> Connection:
@@ -90,18 +105,37 @@ def connect(settings: Settings | None = None) -> Connection:
     does not answer as the API does.
     """
     settings = load_settings() if settings is None else settings
-    if settings.offline:
-        client = offline_client()
-    else:
-        # All three are passed, as for what is left out the SDK would ask the environment.
-        client = anthropic.Anthropic(
-            api_key=settings.api_key, auth_token=settings.auth_token, base_url=settings.base_url
-        )
+    client = _client(settings)
     if settings.base_url.rstrip("/") == API_URL:
         _check_model(client, settings.model)
     else:
         client = _checked_server(client, settings)
     return Connection(client, settings.model, settings.offline)
+
+
+def _client(settings: Settings) -> anthropic.Anthropic:
+    if settings.replay:
+        return replay_client(settings.replay)
+    if settings.offline:
+        return offline_client()
+    # All three are passed, as for what is left out the SDK would ask the environment.
+    options: dict[str, Any] = {
+        "api_key": settings.api_key,
+        "auth_token": settings.auth_token,
+        "base_url": settings.base_url,
+    }
+    if settings.record:
+        return recording_client(settings.record, settings.budget, **options)
+    return anthropic.Anthropic(**options)
+
+
+def _replay_settings(directory: Path) -> Settings:
+    try:
+        recorded = about(directory)
+    except RecordingError as error:
+        raise SettingsError(str(error)) from None
+    reason = f"{REPLAY} names what {recorded.model} answered on {recorded.date}"
+    return Settings(False, recorded.model, reason, replay=directory)
 
 
 class _Place(NamedTuple):

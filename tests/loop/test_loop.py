@@ -251,12 +251,20 @@ def test_appending_is_no_change():
     assert len(script.prompts) == 3
 
 
+@beta_tool
+def upper(words: str) -> str:
+    """Return the words in capitals: a result that is long enough to be cleared.
+
+    Args:
+        words: Any text.
+    """
+    return words.upper()
+
+
 def test_on_turn_gets_a_record_of_each_turn():
     turns: list[Turn] = []
     words = "many words " * 400
-    script = Script(
-        use(("word_count", {"words": words})), use(("word_count", {"words": words})), text("Done.")
-    )
+    script = Script(use(("upper", {"words": words})), use(("upper", {"words": words})), text("Done."))
     edits = [
         {
             "type": "clear_tool_uses_20250919",
@@ -265,9 +273,9 @@ def test_on_turn_gets_a_record_of_each_turn():
             "clear_tool_inputs": True,
         }
     ]
-    converse(script, tools=[word_count], on_turn=turns.append, context_management={"edits": edits})
-    assert [[call.name for call in turn.tool_calls] for turn in turns] == [["word_count"], ["word_count"], []]
-    assert turns[0].tool_calls[0].result == "800"
+    converse(script, tools=[upper], on_turn=turns.append, context_management={"edits": edits})
+    assert [[call.name for call in turn.tool_calls] for turn in turns] == [["upper"], ["upper"], []]
+    assert turns[0].tool_calls[0].result == words.upper()
     assert [turn.cleared_tool_uses for turn in turns] == [0, 0, 2]
     assert turns[2].cleared_input_tokens > 0
     assert turns[2].input_tokens < turns[1].input_tokens
