@@ -252,9 +252,13 @@ def test_appending_is_no_change():
 def test_on_turn_gets_a_record_of_each_turn():
     turns: list[Turn] = []
     words = "many words " * 400
-    script = Script(
-        use(("word_count", {"words": words})), use(("word_count", {"words": words})), text("Done.")
-    )
+
+    @beta_tool
+    def say_again(words: str) -> str:
+        """Say it again. A result of a few characters would not be cleared."""
+        return words
+
+    script = Script(use(("say_again", {"words": words})), use(("say_again", {"words": words})), text("Done."))
     edits = [
         {
             "type": "clear_tool_uses_20250919",
@@ -263,9 +267,9 @@ def test_on_turn_gets_a_record_of_each_turn():
             "clear_tool_inputs": True,
         }
     ]
-    converse(script, tools=[word_count], on_turn=turns.append, context_management={"edits": edits})
-    assert [[call.name for call in turn.tool_calls] for turn in turns] == [["word_count"], ["word_count"], []]
-    assert turns[0].tool_calls[0].result == "800"
+    converse(script, tools=[say_again], on_turn=turns.append, context_management={"edits": edits})
+    assert [[call.name for call in turn.tool_calls] for turn in turns] == [["say_again"], ["say_again"], []]
+    assert turns[0].tool_calls[0].result == words
     assert [turn.cleared_tool_uses for turn in turns] == [0, 0, 2]
     assert turns[2].cleared_input_tokens > 0
     assert turns[2].input_tokens < turns[1].input_tokens
