@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,10 +42,12 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Review:
+class Review(Mapping[str, Any]):
     """One review: the answer, the bugs it reported, the turns it took.
 
     `problem` says what makes it incomplete, or is "". `left_out` is the number of findings that `touching` dropped.
+    As a mapping it is plain data: `review`, `input_tokens` and `output_tokens` of all its requests, `context_edits` as
+    the API reported them, `file`, `findings`, `problem`.
     """
 
     file: str
@@ -54,6 +56,26 @@ class Review:
     turns: tuple[Turn, ...]
     problem: str = ""
     left_out: int = 0
+
+    def __getitem__(self, key: str) -> Any:
+        return self._plain()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plain())
+
+    def __len__(self) -> int:
+        return len(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        return {
+            "review": self.text,
+            "input_tokens": self.cost.input_tokens,
+            "output_tokens": self.cost.output_tokens,
+            "context_edits": [edit for turn in self.turns for edit in turn.applied_edits],
+            "file": self.file,
+            "findings": [asdict(finding) for finding in self.findings],
+            "problem": self.problem,
+        }
 
     @property
     def cost(self) -> Cost:

@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 
 import anthropic
 import httpx2
+from anthropic.types.beta import BetaModelInfo
 from dotenv import dotenv_values
 
+from memory_demo.demo_helpers import ConversationError
+from memory_demo.gateway import client_for_server
 from memory_demo.live.recordings import RecordingError, about
 from memory_demo.live.transports import recording_client, replay_client
 from memory_demo.offline import offline_client
@@ -94,13 +97,19 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
 
 
 def connect(settings: Settings | None = None) -> Connection:
-    """A client for these settings, with the model checked by asking the API for it.
+    """A client for these settings, with the model checked by asking for it.
 
-    Raises SettingsError for a model that the API does not know or no longer serves, and for a refused key.
+    A server other than the API is asked what it can do, and the client leaves out what it cannot.
+
+    Raises SettingsError for a model that is not known or no longer served, for a refused key, and for a server that
+    does not answer as the API does.
     """
     settings = load_settings() if settings is None else settings
     client = _client(settings)
-    _check_model(client, settings.model)
+    if settings.base_url.rstrip("/") == API_URL:
+        _check_model(client, settings.model)
+    else:
+        client = _checked_server(client, settings)
     return Connection(client, settings.model, settings.offline)
 
 
@@ -203,11 +212,52 @@ def _check_model(client: anthropic.Anthropic, model: str) -> None:
         ) from None
     except anthropic.AuthenticationError:
         raise SettingsError("The API refused the key; check the key.") from None
-    except (anthropic.APIError, httpx2.TransportError) as error:
+    except anthropic.PermissionDeniedError as error:
         raise SettingsError(
-            f"The API could not be reached ({type(error).__name__}); try again, or set MEMORY_COOKBOOK_OFFLINE=1."
+            f"The API does not let this key use the model {model!r} (HTTP 403); check the key and its workspace."
         ) from error
-    if known.lifecycle == "retired":
+    except (anthropic.APIError, httpx2.RequestError) as error:
+        raise _unreachable(error) from error
+    except ValueError:  # it says that it is JSON, and is not
+        known = None
+    if not _is_model(known):
+        raise SettingsError(
+            f"Something else than the API answers at {client.base_url}, such as a page to sign in to the network; "
+            "try again, or set MEMORY_COOKBOOK_OFFLINE=1."
+        )
+    _refuse_retired(known, model)
+
+
+def _checked_server(client: anthropic.Anthropic, settings: Settings) -> anthropic.Anthropic:
+    """A client for a gateway or a local server. One that describes the model as the API does, is taken for the API."""
+    try:
+        known = client.beta.models.retrieve(settings.model)
+    except anthropic.APIConnectionError as error:
+        raise _unreachable(error) from error
+    except (anthropic.APIError, ValueError):
+        known = None
+    if _is_model(known) and getattr(known, "capabilities", None):
+        _refuse_retired(known, settings.model)
+        return client
+    try:
+        return client_for_server(client, settings.model)
+    except ConversationError as error:
+        raise SettingsError(f"{settings.base_url}: {error}") from error
+
+
+def _is_model(known: object) -> bool:
+    """A model's description; the SDK hands on whatever else comes with status 200."""
+    return isinstance(known, BetaModelInfo) and isinstance(getattr(known, "id", None), str)
+
+
+def _refuse_retired(known: BetaModelInfo | None, model: str) -> None:
+    if getattr(known, "lifecycle", None) == "retired":
         raise SettingsError(
             f"The model {model!r} is retired; set ANTHROPIC_MODEL to a current one, such as {DEFAULT_MODEL}."
         )
+
+
+def _unreachable(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"The API could not be reached ({type(error).__name__}); try again, or set MEMORY_COOKBOOK_OFFLINE=1."
+    )

@@ -100,17 +100,21 @@ class FileVersions:
 
     def begins(self) -> datetime | None:
         with self._reading() as connection:
-            row = connection.execute("SELECT until FROM pruned").fetchone()
-            return _time(row[0]) if row else None
+            pruned = connection.execute("SELECT until FROM pruned").fetchone()
+            oldest = connection.execute("SELECT min(created_at) FROM versions").fetchone()
+            return _time(oldest[0] or pruned[0]) if pruned else None
+
+    def exist(self) -> bool:
+        return self._file.exists()
 
     def has(self, change_id: str) -> bool:
         return next(self.select(None, change_id, None), None) is not None
 
-    def content(self, version_id: str, tree: Tree) -> bytes | None:
+    def content(self, version_id: str, holders: Holders) -> bytes | None:
         version = self.find(version_id)
         if version and version.operation == "deleted" and not version.redacted:
             return None
-        with self.opened_content(version_id, lambda path: [(tree, path)]) as (file, size):
+        with self.opened_content(version_id, holders) as (file, size):
             if size > READ_BYTES:
                 raise TooLarge(size=size)
             return b"".join(chunks_of(file))

@@ -10,6 +10,7 @@ from typing import Any
 import anthropic
 
 from memory_demo.demo_helpers import MemoryHandler, RunnableTool, Turn, run_conversation_loop
+from memory_demo.narration import sentence
 from memory_demo.settings import Connection
 
 SAMPLES = Path(__file__).parent.parent / "sample_code"
@@ -136,6 +137,6 @@ def _record(turn: Turn) -> TurnRecord:
         seconds=turn.seconds,
         stop_reason=turn.response.stop_reason,
         tool_calls=tuple(
-            CallRecord(call.name, call.input, call.is_error, call.summary) for call in turn.tool_calls
+            CallRecord(call.name, call.input, call.is_error, sentence(call)) for call in turn.tool_calls
         ),
     )

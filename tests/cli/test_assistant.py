@@ -195,3 +195,19 @@ def test_files_that_were_not_named_cannot_be_read(assistant_on, tmp_path):
     assistant, api = assistant_on(Script(use("read_source", path=str(tmp_path / "secret.py")), text("Fine.")))
     assistant.review_file(tmp_path / "a.py", name="a.py")
     assert "canary" not in json.dumps(sent(api)[-1]["messages"])
+
+
+def test_a_review_is_a_mapping_of_plain_data(assistant_on):
+    assistant, _ = assistant_on(context_management=SMALL_CONTEXT)
+    first = assistant.review_code(SCRAPER, "scraper.py", SYMPTOM)
+    assert first["review"] == first.text != ""
+    assert first["input_tokens"] == sum(turn.input_tokens for turn in first.turns) > 0
+    assert first.get("context_edits") == []
+    assert {**first}["findings"][0]["category"] == "race-condition"
+    assert json.loads(json.dumps(dict(first))) == dict(first)
+    assistant.start_new_session()
+    for number, file in enumerate(python_files(SAMPLE_CODE).values()):
+        last = assistant.review_file(file, name=f"{number}.py")
+    edits = last["context_edits"]
+    assert {edit["type"] for edit in edits} == {"clear_tool_uses_20250919"}
+    assert sum(edit["cleared_input_tokens"] for edit in edits) == last.cost.cleared_input_tokens > 0
