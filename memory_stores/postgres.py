@@ -184,6 +184,7 @@ class PostgresStore:
         self.tenant, self._scope = tenant_of(scope), json.dumps(list(scope))
         self.limits = Limits(max_file_bytes, max_files, max_total_bytes)
         self._address, self._max_connections, self._top = conninfo, max_connections, ""
+        self._kin = object()  # shared with the stores beside this one
         database(conninfo, max_connections).check()
 
     def find(self, path: Path) -> Entry | None:
@@ -279,9 +280,9 @@ class PostgresStore:
         return database(self._address, self._max_connections).read(self.tenant, query)[0]
 
     def _session_under_way(self, *, of_others: bool) -> Session | None:
-        """The change under way here of a store of this tenant (or `of_others`, beside it): its connection may be the last."""
+        """The change under way here by this store (or `of_others`, one beside it): its connection may be the last."""
         store, session = _under_way.get() or (None, None)
-        if store is None or (store.tenant, store._address) != (self.tenant, self._address):
+        if store is None or store._kin is not self._kin:
             return None
         return None if of_others and store._top == self._top else session
 
