@@ -81,7 +81,8 @@ def test_a_live_run_and_its_replay(serve, environment, notebook, outputs, tmp_pa
     monkeypatch.setenv(REPLAY, str(directory))
     exec(nbformat.read(notebook, as_version=4).cells[0].source, {})
     assert capsys.readouterr().out == live_text[0]
-    replay = connect(load_settings({REPLAY: str(directory)}, tmp_path / ".env"))
+    variables = {REPLAY: str(directory), "MEMORY_COOKBOOK_OFFLINE": "1"}
+    replay = connect(load_settings(variables, tmp_path / ".env"))
     with pytest.raises(anthropic.BadRequestError, match="has no answer to this request"):
         replay.client.messages.create(
             model=replay.model, max_tokens=500, messages=[{"role": "user", "content": "Where is it?"}]
