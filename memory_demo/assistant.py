@@ -127,8 +127,7 @@ class CodeReviewAssistant:
         `name` is what findings call the file, its path if not given.
         """
         shown = name or str(path)
-        asked = self._name(shown)
-        self._paths[asked] = Path(path)
+        asked = self.offer(path, shown)
         review = self._review(
             shown, f"{description or 'Review this.'}\n\nThe file is `{asked}`; read it with read_source."
         )
@@ -141,6 +140,12 @@ class CodeReviewAssistant:
         if asked in self._read or review.problem:
             return review
         return replace(review, problem="the file was not read")
+
+    def offer(self, path: str | Path, name: str) -> str:
+        """Let the reviewer read one more file, and return what the conversation calls it."""
+        asked = self._name(name)
+        self._paths[asked] = Path(path)
+        return asked
 
     def review_files(self, files: Mapping[str, str | Path], description: str = "") -> list[Review]:
         """Review files one request after the other in this conversation: their names, and where they are."""
