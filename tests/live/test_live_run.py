@@ -128,6 +128,18 @@ def test_a_client_of_the_notebook_records_and_keeps_to_the_budget(serve, environ
         )
 
 
+def test_without_a_notebook_the_rest_is_done(serve, environment, monkeypatch, tmp_path, capsys):
+    environment(serve())
+    monkeypatch.setattr(live, "NOTEBOOK", tmp_path / "none.ipynb")
+    monkeypatch.setattr(
+        live, "PARTS", {"notebook": live.PARTS["notebook"], "other": lambda run, outcome: None}
+    )
+    assert live.main(["--yes"]) == 1
+    said = capsys.readouterr().out
+    assert "The notebook ended early: there is no " in said
+    assert "Done: other." in said
+
+
 def test_without_a_key_it_does_not_start(environment, monkeypatch, capsys):
     environment("", key="")
     assert live.main(["--yes"]) == 2
