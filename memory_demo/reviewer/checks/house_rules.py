@@ -6,26 +6,21 @@ import ast
 import re
 from collections.abc import Iterator
 
-from memory_demo.reviewer.checks.code import Code, Finding, called, end
+from memory_demo.reviewer.checks.code import Code, Finding, called, end, start
 
-_MONEY = re.compile(
-    r"(?i)(^|_|\b)(money|amounts?|prices?|costs?|fees?|balances?|salary|salaries|cents|euros?|dollars?)(_|$|\b)"
-)
+_MONEY = re.compile(r"(?i)(?<![a-z])(money|amount|price|cost|fee|balance|cent|euro|dollar)s?(?![a-z])")
 
 
 def money_as_float(code: Code) -> Iterator[Finding]:
     """Something named like money that is declared float, or made one."""
     for node in ast.walk(code.tree):
-        match node:
-            case (
-                ast.arg(arg=name, annotation=kind) | ast.AnnAssign(target=ast.Name(id=name), annotation=kind)
-            ):
-                is_float = kind is not None and "float" in ast.unparse(kind)
-            case ast.Call(args=[value, *_]) if called(node) == "float":
-                name, is_float = ast.unparse(value), True
-            case _:
-                continue
-        if is_float and _MONEY.search(name):
-            around = code.inside(node)
-            where = getattr(around, "name", "") or code.owner(node) or "the module"
-            yield Finding("money-as-float", node.lineno, end(node)[0], where, name)
+        name, kind = "", "float"
+        if isinstance(node, ast.arg) and node.annotation:
+            name, kind = node.arg, ast.unparse(node.annotation)
+        elif isinstance(node, ast.AnnAssign):
+            name, kind = ast.unparse(node.target), ast.unparse(node.annotation)
+        elif isinstance(node, ast.Call) and called(node) == "float":
+            name = " ".join(map(ast.unparse, node.args))
+        if _MONEY.search(name) and re.search(r"\bfloat\b", kind):
+            where = getattr(code.function(node) or code.owner(node), "name", "the module")
+            yield Finding("money-as-float", start(node)[0], end(node)[0], where, name)

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import ast
 
-from memory_demo.reviewer.checks.code import Code, Function, assigned, changed, escapes_quotes, place
+from memory_demo.reviewer.checks.code import Code, FunctionNode, assigned, changed, escapes_quotes, place
 
-LOCKS, UNLOCKED, ESCAPES, RAW = (
-    "holds its own lock",
-    "changes its object without a lock",
-    "escapes quotes",
-    "does not escape quotes",
-)
+LOCKS, UNLOCKED = "holds its own lock", "changes its object without a lock"
+ESCAPES, RAW = "escapes quotes", "does not escape quotes"
 EXCUSES = {LOCKS, ESCAPES}
 
 
 def offers(code: Code) -> dict[str, str]:
     """What each public function or `Class.method` offers, for those that change their object or quote a text."""
-    found = {}
-    for function in code.functions:
-        name = function.node.name
-        if offer := "" if name.startswith("_") else _offer(code, function):
-            found[f"{function.owner}.{name}" if function.owner else name] = offer
-    return found
+    public = [f for f in code.functions if not f.name.startswith("_")]
+    names = [f"{owner.name}.{f.name}" if (owner := code.owner(f)) else f.name for f in public]
+    return {name: offer for name, f in zip(names, public, strict=True) if (offer := _offer(code, f))}
 
 
-def _offer(code: Code, function: Function) -> str:
-    nodes = code.nodes(function.node)
-    changes = [n for n in nodes if any(map(place, [*changed(n), *(made.target for made in assigned(n))]))]
+def _offer(code: Code, function: FunctionNode) -> str:
+    nodes = code.nodes(function)
+    changes = [n for n in nodes if any(map(place, [*changed(n), *(made[1] for made in assigned(n))]))]
     if changes:
         return LOCKS if all(map(code.holds_lock, changes)) else UNLOCKED
-    if escapes_quotes(function.node):
+    if escapes_quotes(function):
         return ESCAPES
     texts = (ast.unparse(n.value) for n in nodes if isinstance(n, ast.Return) and n.value)
     return RAW if any("\"'" in text or "'\"" in text for text in texts) else ""

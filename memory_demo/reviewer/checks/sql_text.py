@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from memory_demo.reviewer.checks.code import Code, Dependency, Finding, assigned, called, end, escapes_quotes
+from memory_demo.reviewer.checks.code import Code, Finding, called, end, escapes_quotes
 
 Piece: TypeAlias = str | ast.expr
 """Part of a text: as written, or a value."""
+Bound: TypeAlias = Mapping[str, ast.expr]
+"""What names were first bound to."""
 
 _STATEMENT = re.compile(r"(?is)\s*(SELECT\b.+\bFROM\b|INSERT\s+INTO\b|UPDATE\b.+\bSET\b|DELETE\s+FROM\b)")
 _BEFORE_VALUE = re.compile(r"(?i)(['\"%=<>(,]|\bLIKE|\bIN|\bVALUES)\s*$")
@@ -19,98 +21,76 @@ _HOLE = re.compile(r"%[srd]|\{\w*\}")
 
 def sql_from_values(code: Code) -> Iterator[Finding]:
     """A statement with a value where a placeholder belongs; the form says how the value got there."""
-    for scope in (code.tree, *(function.node for function in code.functions)):
-        name = getattr(scope, "name", "the module")
-        for node, values in _built_statements(code, scope):
-            unsafe = [value for value in values if not _is_safe(code, scope, value)]
-            if unsafe:
-                form, depends = _form(code, scope, node, unsafe), _dependency(code, unsafe)
-                what = ", ".join(map(ast.unparse, unsafe))
-                yield Finding(form, node.lineno, end(node)[0], name, what, depends)
-
-
-def _built_statements(code: Code, scope: ast.AST) -> Iterator[tuple[ast.expr, list[ast.expr]]]:
-    """Expressions that put a statement together, each with the values that stand where placeholders belong."""
-    known: dict[str, str] = {}
-    parts: set[ast.AST] = set()
-    for node in code.nodes(scope):
-        for made in assigned(node):
-            name = ast.unparse(made.target)
-            before = known.get(name, "") if isinstance(made.node, ast.AugAssign) else ""
-            if before and made.value not in parts:
-                parts |= {*ast.walk(made.value)}
-                yield from _with_values(made.value, before, known)
-            known[name] = before + "".join(p for p in _pieces(made.value, known) if isinstance(p, str))
-        if isinstance(node, ast.JoinedStr | ast.BinOp | ast.Call) and node not in parts:
-            if found := list(_with_values(node, "", known)):
+    for scope in (code.tree, *code.functions):
+        made = [one for one in code.assignments(scope) if not isinstance(one[0], ast.AugAssign)]
+        bound = {ast.unparse(target): value for _, target, value in reversed(made)}
+        parts: set[ast.AST] = set()
+        for node in code.nodes(scope):
+            values = [] if node in parts else [v for v in _values(node, bound) if not _is_safe(v, bound)]
+            if values:
                 parts |= {*ast.walk(node)}
-                yield from found
+                where, what = getattr(scope, "name", "the module"), ", ".join(map(ast.unparse, values))
+                depends = _dependency(code, values[0]) if len(values) == 1 else None
+                yield Finding(_form(node, values, bound), node.lineno, end(node)[0], where, what, depends)
 
 
-def _with_values(
-    node: ast.expr, text: str, known: dict[str, str]
-) -> Iterator[tuple[ast.expr, list[ast.expr]]]:
-    values = []
-    for piece in _pieces(node, known):
+def _values(node: ast.AST, bound: Bound) -> list[ast.expr]:
+    """The values that stand where placeholders belong, if this puts a statement together."""
+    text, values = "", []
+    for piece in _pieces(node, bound):
         if isinstance(piece, str):
             text += piece
         elif _STATEMENT.match(text) and _BEFORE_VALUE.search(text):
             values.append(piece)
-    if values:
-        yield node, values
+    return values
 
 
-def _pieces(node: ast.expr, known: dict[str, str]) -> list[Piece]:
+def _pieces(node: ast.AST, bound: Bound) -> list[Piece]:
     """A text taken apart: what is written there, and the values in between."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
-        case ast.JoinedStr():
-            return [p for value in node.values for p in _pieces(value, known)]
-        case ast.FormattedValue():
-            return [node.value]
-        case ast.BinOp(op=ast.Add()):
-            return [*_pieces(node.left, known), *_pieces(node.right, known)]
-        case ast.BinOp(op=ast.Mod()):
-            values = node.right.elts if isinstance(node.right, ast.Tuple) else [node.right]
-            return _filled(_pieces(node.left, known), values)
-        case ast.Call(func=ast.Attribute(attr="format", value=template)):
-            return _filled(_pieces(template, known), [*node.args, *(k.value for k in node.keywords)])
-        case ast.Name() if known.get(node.id):
-            return [known[node.id]]
-    return [node]
+        case ast.JoinedStr(values=parts):
+            return [piece for part in parts for piece in _pieces(part, bound)]
+        case ast.FormattedValue(value=value):
+            return [value]
+        case ast.BinOp(op=ast.Add(), left=left, right=right) | ast.AugAssign(target=left, value=right):
+            return [*_pieces(left, bound), *_pieces(right, bound)]
+        case ast.BinOp(op=ast.Mod(), left=template, right=right):
+            return _filled(template, right.elts if isinstance(right, ast.Tuple) else [right], bound)
+        case ast.Call(func=ast.Attribute(attr="format", value=template), args=args, keywords=named):
+            return _filled(template, [*args, *(keyword.value for keyword in named)], bound)
+        case ast.Name(id=name) if name in bound:
+            others = {key: value for key, value in bound.items() if key != name}
+            return [piece for piece in _pieces(bound[name], others) if isinstance(piece, str)]
+    return [node] if isinstance(node, ast.expr) else []
 
 
-def _filled(template: list[Piece], values: list[ast.expr]) -> list[Piece]:
-    texts = _HOLE.split("".join(piece for piece in template if isinstance(piece, str)))
-    mixed = ((text, value) for text, value in zip(texts, [*values, None], strict=False))
-    return [piece for pair in mixed for piece in pair if piece is not None] + texts[len(values) + 1 :]
+def _filled(template: ast.expr, values: list[ast.expr], bound: Bound) -> list[Piece]:
+    first, *others = _HOLE.split("".join(p for p in _pieces(template, bound) if isinstance(p, str)))
+    return [first, *(piece for pair in zip(values, others, strict=False) for piece in pair)]
 
 
-def _is_safe(code: Code, scope: ast.AST, value: ast.expr) -> bool:
-    """Whether a value is fixed, a number, or made of placeholders."""
+def _is_safe(value: ast.expr, bound: Bound) -> bool:
+    """Whether a value is fixed, a number, escaped, or made of placeholders."""
     text = ast.unparse(value)
-    if isinstance(value, ast.Name):
-        bound = [made.value for made in code.assignments(scope) if ast.unparse(made.target) == text]
-        return text.isupper() or (bool(bound) and all(_is_safe(code, code.tree, one) for one in bound))
+    if text in bound:
+        return _is_safe(bound[text], {key: one for key, one in bound.items() if key != text})
     is_number = isinstance(value, ast.Call) and called(value) in {"int", "float", "len"}
     is_placeholders = re.search(r"['\"](\?|%s)", text) is not None
-    return isinstance(value, ast.Constant) or is_number or is_placeholders or escapes_quotes(value)
+    is_fixed = isinstance(value, ast.Constant) or text.isupper()
+    return is_fixed or is_number or is_placeholders or escapes_quotes(value)
 
 
-def _form(code: Code, scope: ast.AST, node: ast.expr, values: list[ast.expr]) -> str:
-    bound = {ast.unparse(made.target): made.value for made in code.assignments(scope)}
-    sources = [bound.get(ast.unparse(value), value) for value in values]
-    if any(isinstance(one, ast.Call) and called(one) == "join" for one in sources):
+def _form(node: ast.AST, values: list[ast.expr], bound: Bound) -> str:
+    if any(".join(" in ast.unparse(bound.get(ast.unparse(value), value)) for value in values):
         return "sql-join"
-    by_format = isinstance(node, ast.Call) or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod))
-    return "sql-format" if by_format else "sql-text"
+    added = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)
+    return "sql-text" if added or isinstance(node, ast.JoinedStr | ast.AugAssign) else "sql-format"
 
 
-def _dependency(code: Code, values: list[ast.expr]) -> Dependency | None:
-    """The function that each of these values comes from, if it is one and the same for all."""
-    if not all(isinstance(value, ast.Call) and called(value) != "join" for value in values):
+def _dependency(code: Code, value: ast.expr) -> tuple[str, str] | None:
+    """The function that a value comes from, and its module if that was imported by name."""
+    if not isinstance(value, ast.Call) or called(value) == "join":
         return None
-    names = {called(value) for value in values if isinstance(value, ast.Call)}
-    module, name = code.imports.get(min(names), ("", min(names)))
-    return Dependency(module, name) if len(names) == 1 else None
+    return code.imports.get(called(value), ("", called(value)))
