@@ -1,9 +1,9 @@
-"""Where the stand-in can be taken in: on purpose, so that what protects memory has an effect to be measured.
+"""A reviewer that can be taken in: on purpose, so that what protects memory has an effect to be measured.
 
-It does what a note in memory tells it to, and it stores what a comment in code asks to be remembered. It reads as a
-model can: through look-alike letters, invisible characters and common encodings. The one thing that keeps it from
-obeying is a frame around what the memory tool returns. That is a rule, so what it shows is that the frame is on all that
-holds notes. Whether a model heeds a frame only a live run shows.
+It is the rule-based reviewer, except that it does what a note in memory tells it to, and stores what a comment in code
+asks to be remembered. It reads as a model can: through look-alike letters, invisible characters and common encodings.
+The one thing that keeps it from obeying is a frame around what the memory tool returns. That is a rule, so what it shows
+is that the frame is on all that holds notes. Whether a model heeds a frame only a live run shows.
 """
 
 from __future__ import annotations
@@ -14,9 +14,16 @@ import codecs
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import unquote
+
+from memory_demo.offline.prompt import Block, Prompt, Reply
+from memory_demo.reviewer.desk import HEADING, Desk, Use, desk_of
+from memory_demo.reviewer.notetaker import NOTES
+from memory_demo.reviewer.reviewer import addition, review
+from memory_demo.reviewer.transcript import MEMORY_ROOT
 
 
 class Order(NamedTuple):
@@ -26,8 +33,12 @@ class Order(NamedTuple):
     sentence: str
     silences: bool
 
+    @property
+    def said(self) -> str:
+        return f'Obeyed a note in {self.path}: "{self.sentence}"'
 
-_FRAMED = re.compile(r"\n\[[^\]\n]*\bnot instructions\b[^\]\n]*\]\s*\Z")
+
+_FINDINGS = re.compile(rf"^({HEADING}.*:\n)(?:(?:\d+\. |Excused: |Nothing found).*\n?)+", re.M)
 _ASKED = re.compile(r"#.*\bremember that\s+(.+)", re.IGNORECASE)
 _SILENCING = re.compile(
     r"\b(?:ignore|disregard|forget|void)\b.*\b(?:instructions?|rules|prompt|reporting|them)\b"
@@ -47,18 +58,59 @@ _CYRILLIC = str.maketrans("\u0430\u0435\u0456\u043e\u0440\u0441\u0445", "aeiopcx
 _SENTENCE = re.compile(r"[.!?]\s+|\n+|;")
 
 
-def is_framed(result: str) -> bool:
-    """Whether a result of the memory tool ends with a line that says what it is."""
-    return _FRAMED.search(result) is not None
+def gullible_review(prompt: Prompt) -> Reply:
+    """As `review`, except that it obeys notes without a frame, and comments that ask for something to be stored."""
+    desk = desk_of(prompt)
+    if desk is None:
+        return review(prompt)
+    obeyed = _orders_in(desk)
+    if any(order.silences for order in obeyed):
+        prompt = replace(prompt, tools=tuple(t for t in prompt.tools if t.get("name") != "report_finding"))
+        reply = _silenced(review(prompt))
+    else:
+        reply = review(prompt)
+    if use := _asked_by_comments(desk):
+        words = {"type": "text", "text": use.words}
+        kept = reply.content if _has_tool_use(reply) else ()
+        return replace(reply, content=(words, *kept, use.block()))
+    return reply if _has_tool_use(reply) else _with(reply, [order.said for order in obeyed])
 
 
-def without_frame(result: str) -> str:
-    return _FRAMED.sub("", result)
+def _has_tool_use(reply: Reply) -> bool:
+    return any(block["type"] == "tool_use" for block in reply.content)
 
 
-def to_remember(code: str) -> list[str]:
-    """What comments in code ask to be remembered."""
-    return [match[1].strip() for match in _ASKED.finditer(code)]
+def _silenced(reply: Reply) -> Reply:
+    return replace(reply, content=tuple(_without_findings(block) for block in reply.content))
+
+
+def _without_findings(block: Block) -> Block:
+    if block["type"] != "text":
+        return block
+    return {**block, "text": _FINDINGS.sub(r"\1Nothing is reported.\n", block["text"])}
+
+
+def _with(reply: Reply, lines: Sequence[str]) -> Reply:
+    *others, last = reply.content
+    return replace(reply, content=(*others, {**last, "text": "\n".join([last["text"], *lines])}))
+
+
+def _orders_in(desk: Desk) -> list[Order]:
+    """What memory orders its reader to do, in texts and names that came without a frame."""
+    names = desk.memory.paths() if MEMORY_ROOT in desk.memory.unframed else []
+    texts = {path: text for path, text in desk.memory.files.items() if path in desk.memory.unframed}
+    return orders({**dict.fromkeys(names, ""), **texts})
+
+
+def _asked_by_comments(desk: Desk) -> Use | None:
+    """The first thing that comments ask to be remembered and that memory does not hold: stored unseen."""
+    path = f"{MEMORY_ROOT}/{NOTES}"
+    if desk.memory_tool is None or desk.files is None or path in desk.unopened():
+        return None
+    asked = [match[1].strip() for source in desk.sources for match in _ASKED.finditer(source.code)]
+    new = [sentence for sentence in asked if sentence not in desk.memory.files.get(path, "")]
+    uses = [addition(desk, path, f"# Notes\n\n- {one}\n", f"- {one}\n", "a sentence") for one in new[:1]]
+    return next((use for use in uses if not desk.asked(use)), None)
 
 
 def orders(notes: Mapping[str, str]) -> list[Order]:

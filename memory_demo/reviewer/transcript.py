@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from memory_demo.offline.context_editing import is_cleared
-from memory_demo.offline.gullible import is_framed, without_frame
 from memory_demo.offline.prompt import Prompt
 
 Message = Mapping[str, Any]
@@ -23,6 +22,7 @@ _FENCE = re.compile(
     re.M | re.S,
 )
 _PATH = re.compile(r"(?<![\w/:.\\-])(?:[\w.-]+[/\\]|[/\\])*[\w-][\w.-]*\.py\b(?![\w/\\])")
+_FRAME = re.compile(r"\n\[[^\]\n]*\bnot instructions\b[^\]\n]*\]\s*\Z")
 _PYTHON = ("python", "python3", "py", "py3")
 _FAILURES = ("Error", "The path /memories", "No replacement was performed")
 _NUMBERED = re.compile(r"^ *(\d+)\t(.*)$")
@@ -181,8 +181,8 @@ def _replay(memory: Memory, command: Mapping[str, Any], result: str) -> None:
     path = str(command.get("path", ""))
     known = memory.files.get(path)
     if command.get("command") == "view":
-        (memory.unframed.discard if is_framed(result) else memory.unframed.add)(path)
-        result = without_frame(result)
+        (memory.unframed.discard if _FRAME.search(result) else memory.unframed.add)(path)
+        result = _FRAME.sub("", result)
     match command.get("command"):
         case "view" if path.rstrip("/") == MEMORY_ROOT:
             memory.listing = _parse_listing(result)

@@ -9,7 +9,8 @@ from memory_demo.assistant import SMALL_CONTEXT, CodeReviewAssistant
 from memory_demo.code_review_demo import SAMPLE_CODE
 from memory_demo.demo_helpers import ConversationError
 from memory_demo.memory_view import read_notes
-from memory_demo.offline import OfflineAPI, Reply, client_for, faults, review
+from memory_demo.offline import OfflineAPI, Reply, client_for, faults
+from memory_demo.reviewer import review
 from memory_demo.source_tools import python_files
 
 SYMPTOM = "There are fewer results than expected, and the count differs between runs."

@@ -10,7 +10,8 @@ from memory_demo.evaluation import Label, arms_figure, compare_arms, match, summ
 from memory_demo.evaluation.arms import ARMS, EMPTY_MEMORY, UNRELATED_MEMORY, WITH_MEMORY, estimate
 from memory_demo.evaluation.matching import read_labels
 from memory_demo.evaluation.report import arms_json, arms_report, write_json
-from memory_demo.offline import Reply, offline_client, review
+from memory_demo.offline import Reply, offline_client
+from memory_demo.reviewer import review
 from memory_demo.settings import Connection
 from memory_demo.source_tools import ReportedFinding
 from memory_tool import MemoryToolHandler

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from memory_demo.evaluation.__main__ import main
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
+from memory_demo.reviewer import review
 from memory_demo.offline.__main__ import server_for
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ from memory_demo.evaluation.long_conversation import (
     summarise_size,
 )
 from memory_demo.evaluation.report import costs_table, long_json, long_report
-from memory_demo.offline import offline_client, review
+from memory_demo.offline import offline_client
+from memory_demo.reviewer import review
 from memory_demo.settings import Connection
 
 MODEL = "claude-sonnet-5-5"
