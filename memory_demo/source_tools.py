@@ -11,7 +11,6 @@ from typing import Any
 from anthropic import beta_tool
 from anthropic.lib.tools import BetaFunctionTool, ToolError
 
-
 _MOST_LISTED = 100
 
 

@@ -76,7 +76,9 @@ def async_client_for(api: OfflineAPI, **client_options: Any) -> anthropic.AsyncA
 
 
 def _reviewer() -> Responder:
-    from memory_demo.reviewer import review  # not at the top, as the reviewer takes its types from this package
+    from memory_demo.reviewer import (
+        review,
+    )  # not at the top, as the reviewer takes its types from this package
 
     return review
 

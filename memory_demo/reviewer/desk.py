@@ -96,6 +96,8 @@ class Desk:
     """Tool uses before it."""
     said: tuple[str, ...]
     """The reviewer's own text blocks since the request."""
+    said_before: tuple[str, ...]
+    """Its text blocks before it."""
     memory: Memory
 
     @cached_property
@@ -106,7 +108,7 @@ class Desk:
             known[path] = Note(
                 int(lines), _forms_named(words), tuple(facts_in(path, words.replace(" | ", "\n")))
             )
-        for what, path in self.recorded:
+        for what, path in self._spoken(_RECORDED):
             note = known.get(path, Note(1, frozenset(), ()))
             known[path] = note._replace(forms=note.forms | _forms_named(what))
         return known | {path: note_of(path, text) for path, text in self.memory.files.items()}
@@ -114,7 +116,7 @@ class Desk:
     @cached_property
     def recorded(self) -> list[tuple[str, str]]:
         """What the reviewer has said that it records, each with the path."""
-        return self._spoken(_RECORDED)
+        return self._spoken(_RECORDED, self.said)
 
     @cached_property
     def files(self) -> list[str] | None:
@@ -158,7 +160,7 @@ class Desk:
         """What `list_sources` has given for each part of a path that it was asked for: SHA-256 by path."""
         found = {
             part: dict(row.split(" ") for row in rows.split("; ") if " " in row)
-            for part, rows in self._spoken(_LISTED)
+            for part, rows in self._spoken(_LISTED, self.said)
         }
         for call in _done(self.made, "list_sources"):
             found[str(call.input.get("containing", ""))] = dict(_ROW.findall(call.result or ""))
@@ -227,15 +229,17 @@ class Desk:
             part = str(call.input.get("containing", ""))
             rows = "; ".join(f"{path} {sha256}" for path, sha256 in self.listed[part].items())
             lines.append(f"Listed for {part}: {rows or 'none'}")
-        related = {path: self.seen[path] for path in self.seen if path not in self.request.files}
         read = {str(call.input.get("path")) for call in _done(self.made, "read_source")}
-        lines += [f"Seen: {file_line(p, *related[p]).strip()}" for p in related if p in read]
-        before = {line for block in self.said for line in block.splitlines()}
-        begun = {line.split(":")[0] for line in before if line.startswith("From ")}
-        return [line for line in lines if line not in before and line.split(":")[0] not in begun]
+        related = [path for path in self.seen if path in read and path not in self.request.files]
+        lines += [f"Seen: {file_line(path, *self.seen[path]).strip()}" for path in related]
+        before = {line for block in (*self.said_before, *self.said) for line in block.splitlines()}
+        begun = {line.split(" (")[0] for line in before if line.startswith("From ")}
+        return [line for line in lines if line not in before and line.split(" (")[0] not in begun]
 
-    def _spoken(self, line: re.Pattern[str]) -> list[Any]:
-        return [found for block in self.said for found in line.findall(block)]
+    def _spoken(self, line: re.Pattern[str], blocks: Sequence[str] | None = None) -> list[Any]:
+        """Such lines among what the reviewer has said in this conversation, or in these blocks."""
+        searched = (*self.said_before, *self.said) if blocks is None else blocks
+        return [found for block in searched for found in line.findall(block)]
 
 
 def desk_of(prompt: Prompt) -> Desk | None:
@@ -253,6 +257,7 @@ def desk_of(prompt: Prompt) -> Desk | None:
         made=tuple(made),
         earlier=tuple(earlier),
         said=tuple(said(since)),
+        said_before=tuple(said(before)),
         memory=replay_memory([*earlier, *made], tool),
     )
 

@@ -26,12 +26,16 @@ class Contradiction(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What to report of a source, what is excused, which notes were wrong, and what to ask before that is certain."""
+    """What to report of a source, what is excused, which notes were wrong, and what to ask before that is certain.
+
+    `looked_at` are the other files that this was judged by.
+    """
 
     reported: tuple[Finding, ...]
     excused: tuple[Excuse, ...]
     contradicted: tuple[Contradiction, ...]
     open: tuple[Use, ...]
+    looked_at: frozenset[str]
 
 
 class _Judged(NamedTuple):
@@ -39,6 +43,7 @@ class _Judged(NamedTuple):
     excuse: Excuse | None = None
     open: Use | None = None
     contradicted: tuple[Contradiction, ...] = ()
+    looked_at: str = ""
 
 
 def judge(desk: Desk, source: Source) -> Verdict:
@@ -50,6 +55,7 @@ def judge(desk: Desk, source: Source) -> Verdict:
         excused=tuple(one.excuse for one in judged if one.excuse),
         contradicted=tuple(dict.fromkeys(c for one in judged for c in one.contradicted)),
         open=tuple({one.open.words: one.open for one in judged if one.open}.values()),
+        looked_at=frozenset(one.looked_at for one in judged if one.looked_at),
     )
 
 
@@ -87,8 +93,10 @@ def _by_sight(desk: Desk, finding: Finding, file: str, facts: list[Fact]) -> _Ju
     )
     if shown in EXCUSES:
         note = next((fact.path for fact in facts if fact.offer == shown), "")
-        return _Judged(False, Excuse(finding, f"`{name}` {shown}", file, note), contradicted=wrong)
-    return _Judged(finding.if_unseen or shown != "", contradicted=wrong)
+        return _Judged(
+            False, Excuse(finding, f"`{name}` {shown}", file, note), contradicted=wrong, looked_at=file
+        )
+    return _Judged(finding.if_unseen or shown != "", contradicted=wrong, looked_at=file)
 
 
 def _is_noted(desk: Desk, finding: Finding, file: str, sha256: str) -> bool:

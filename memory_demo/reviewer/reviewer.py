@@ -18,7 +18,7 @@ in one request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
 from memory_demo.offline.prompt import Prompt, Reply
@@ -35,7 +35,7 @@ _CAPABILITIES = (
     f'file and offer a read_source tool. {what_it_knows()} It stores what "remember that ..." says, and answers a '
     "question by quoting memory."
 )
-_NO_VERDICT = Verdict((), (), (), ())
+_NO_VERDICT = Verdict((), (), (), (), frozenset())
 
 
 def review(prompt: Prompt) -> Reply:
@@ -88,7 +88,7 @@ def _report_and_record(desk: Desk) -> Reply | None:
     uses = [_report(name, finding) for name, finding in found] if "report_finding" in desk.tools else []
     if desk.memory_tool is not None:
         uses += _lessons(desk, [finding for _, finding in found])
-        uses += _file_facts(desk)
+        uses += _file_facts(desk, {file for source in new for file in _verdict(desk, source).looked_at})
     uses = [use for use in uses if not desk.asked(use)]
     if not uses:
         return None
@@ -165,13 +165,12 @@ def _path_of(desk: Desk, category: Category) -> str:
     return own if own in desk.notes or not holding else holding[0]
 
 
-def _file_facts(desk: Desk) -> list[Use]:
-    """What files that were read for their callers offer, where memory does not say so already."""
+def _file_facts(desk: Desk, files: Collection[str]) -> list[Use]:
+    """What files that were looked at for their callers offer, where memory does not say so already."""
     path = f"{MEMORY_ROOT}/{FILES_NOTE}"
     uses, new = [], []
-    for file, seen in sorted(desk.seen.items()):
-        if file in desk.request.files or path in desk.unopened():
-            continue
+    for file in sorted(files) if path not in desk.unopened() else ():
+        seen = desk.seen[file]
         line = file_line(file, *seen)
         noted = [fact for fact in desk.facts if fact.file == file]
         wrong = [
@@ -266,22 +265,27 @@ def _scope(desk: Desk) -> list[str]:
     """Which forms were looked for and why, and which were not."""
     by_reason: dict[str, list[str]] = {}
     for key, reason in desk.forms.items():
-        by_reason.setdefault(reason, []).append(FORMS[key].title)
-    looked = [f"{', '.join(titles)}, because {reason}" for reason, titles in by_reason.items()]
+        by_reason.setdefault(reason, []).append(key)
+    looked = [f"{_in_short(keys)}, because {reason}" for reason, keys in by_reason.items()]
     lines = [f"Looked for: {'; '.join(looked) or 'nothing'}."]
-    others = [
-        form.title
-        for c in CATEGORIES
-        if c.key != "house-rule"
-        for form in c.forms
-        if form.key not in desk.forms
-    ]
+    others = [key for key, form in FORMS.items() if form.category != "house-rule" and key not in desk.forms]
     if others:
-        memory = (
-            "memory does not describe them" if desk.memory_tool else "there is no memory to describe them"
-        )
-        lines.append(f"Not looked for: {', '.join(others)}; the request shows no sign of them and {memory}.")
+        lines.append(f"Not looked for, as neither the request nor memory speaks of it: {_in_short(others)}.")
     return lines
+
+
+def _in_short(keys: Iterable[str]) -> str:
+    """Categories, and in brackets the forms where they are not all of them."""
+    given = set(keys)
+    names = []
+    for category in CATEGORIES:
+        forms = [form for form in category.forms if form.key in given]
+        if forms:
+            all_of_them = len(forms) == len(category.forms)
+            names.append(
+                category.title if all_of_them else f"{category.title} ({', '.join(f.title for f in forms)})"
+            )
+    return ", ".join(names)
 
 
 def _recorded(desk: Desk) -> list[str]:

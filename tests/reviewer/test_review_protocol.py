@@ -88,7 +88,7 @@ def test_without_symptom_and_lesson_it_misses_the_race_and_says_what_it_left_out
     memory = {}
     answer = conversation(memory).ask(f"Please review this.\n{fenced(RACY_ASYNC, 'wallet.py')}")
     assert "not examined for anything" in answer
-    assert "Not looked for: lost updates, stale reads across an await" in answer
+    assert "Not looked for, as neither the request nor memory speaks of it: race conditions, SQL" in answer
     assert memory == {}
 
 
@@ -219,21 +219,21 @@ def test_opens_at_most_eight_files_and_no_huge_one(conversation):
     assert "line 12" in answer
 
 
-def test_asks_again_for_what_was_cleared(conversation, clear):
+def test_what_it_has_said_of_a_cleared_note_need_not_be_viewed_again(conversation, clear):
     memory = {RACE_FILE: RACE_NOTE}
     files = {f"module_{n}.py": RACY for n in range(4)}
     talk = conversation(memory, files, edit=clear(keep=2))
     for name in files:
         assert f"{name}, line 12" in talk.ask(f"Review {name}")
-    assert talk.commands().count(("view", RACE_FILE)) == 4
+    assert talk.commands().count(("view", RACE_FILE)) == 1
     assert talk.commands("report_finding") == [(12,)] * 4
 
 
-def test_a_cleared_listing_is_viewed_again_though_a_note_of_its_own_is_still_known(conversation, clear):
-    talk = conversation(files={"a.py": RACY, "b.py": RACY}, edit=clear(keep=1))
-    talk.ask("Any race condition in a.py?")
-    talk.ask("Review b.py")
-    assert talk.commands() == [("view", "/memories"), ("create", RACE_FILE), ("view", "/memories")]
+def test_a_file_whose_text_was_cleared_is_read_again(conversation, clear):
+    talk = conversation({RACE_FILE: RACE_NOTE}, {"a.py": RACY, "b.py": RACY_ASYNC}, edit=clear(keep=1))
+    answer = talk.ask("Review a.py and b.py")
+    assert talk.commands("read_source").count(("a.py",)) == 2
+    assert "a.py, line 12" in answer and "b.py, lines 11-13" in answer
 
 
 def test_does_not_ask_again_for_what_is_there(conversation):
