@@ -69,7 +69,7 @@ def _look_at_memory(desk: Desk) -> Reply | None:
 def _read(desk: Desk) -> Reply | None:
     at_hand = {*desk.sections, *desk.unreadable, *(source.name for source in desk.sources)}
     names = [name for name in desk.request.files if name not in at_hand]
-    wanted = desk.may_ask([Use("read_source", {"path": name}, f"Reading {name}.") for name in names])
+    wanted = desk.may_ask([_reading(name) for name in names])
     if "read_source" not in desk.tools or not wanted:
         return None
     sections = [_section(desk, source) for source in _to_judge(desk)]
@@ -77,7 +77,9 @@ def _read(desk: Desk) -> Reply | None:
 
 
 def _look_at_related_files(desk: Desk) -> Reply | None:
-    wanted = [use for source in _to_judge(desk) for use in _verdict(desk, source).open]
+    # A text that cannot be asked for again must be judged while it is there.
+    sources = [source for source in _to_judge(desk) if desk.asked(_reading(source.name)) < MAX_ASKS]
+    wanted = desk.may_ask([use for source in sources for use in _verdict(desk, source).open])
     return _ask(desk, wanted, "Other files can excuse what was found; looking there.") if wanted else None
 
 
@@ -186,6 +188,10 @@ def _file_facts(desk: Desk, files: Collection[str]) -> list[Use]:
             addition(desk, path, f"{FILES_HEADING}\n\n{''.join(new)}", "".join(new), f"what {files} offers")
         )
     return uses
+
+
+def _reading(name: str) -> Use:
+    return Use("read_source", {"path": name}, f"Reading {name}.")
 
 
 def _view(desk: Desk, path: str) -> Use:

@@ -80,12 +80,12 @@ class Conversation:
         text = self.files.get(given["path"])
         if text is None:
             return f"{given['path']} is not a file of this folder.", True
-        return f"{text}\n[{given['path']}: {len(text):,} bytes, SHA-256 {sha256(text)}]", False
+        return f"{text}\n[{given['path']}: {len(text):,} bytes, SHA-256 {_sha256(text)}]", False
 
     def _list(self, given: Mapping[str, Any]) -> tuple[str, bool]:
         found = {name: text for name, text in self.files.items() if given.get("containing", "") in name}
         return "\n".join(
-            f"{name}\t{len(text):,}\t{sha256(text)}" for name, text in found.items()
+            f"{name}\t{len(text):,}\t{_sha256(text)}" for name, text in found.items()
         ) or "None.", False
 
     def _memory(self, given: Mapping[str, Any]) -> tuple[str, bool]:
@@ -117,7 +117,7 @@ class Conversation:
         return f"The path {path} does not exist. Please provide a valid path.", True
 
 
-def sha256(text: str) -> str:
+def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -148,3 +148,8 @@ def conversation() -> Callable[..., Conversation]:
 @pytest.fixture
 def clear() -> Callable[..., Edit]:
     return clearing
+
+
+@pytest.fixture
+def sha256() -> Callable[[str], str]:
+    return _sha256
