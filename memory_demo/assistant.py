@@ -49,8 +49,9 @@ Old tool results may be cleared from this conversation to save context. If you n
 """
 
 
-# Starting anew costs a look at memory; carrying on costs what the conversation holds, again with each request.
-CONVERSATION_BUDGET = 40_000
+# Carrying on costs what the conversation holds, again with each request; starting anew costs a look at memory, and the
+# prompt and the tools are still in the cache.
+CONVERSATION_BUDGET = 15_000
 
 
 def _clearing(**settings: Any) -> dict[str, Any]:

@@ -8,7 +8,60 @@ from memory_demo.reviewer.forms import RACES, SQL
 from memory_demo.reviewer.notes import FILES_NOTE, file_line, lesson
 
 SHOP = Path(__file__).parents[2] / "memory_demo" / "sample_code" / "shop"
-FILES = {path.name: path.read_text("utf-8") for path in sorted(SHOP.glob("*.py"))}
+REFUNDS = '''\
+"""Refunds: money goes back to gift vouchers, several at a time, less a fee."""
+
+import sqlite3
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ledger import Ledger
+from sqltext import literal, pattern
+
+
+@dataclass(frozen=True)
+class Refund:
+    """What goes back to a voucher, and what is kept of it."""
+
+    voucher: str
+    cents: int
+    fee: float = 0.0
+
+
+class Refunds:
+    """Settles refunds, and finds them again."""
+
+    def __init__(self, ledger: Ledger, connection: sqlite3.Connection, *, workers: int = 4) -> None:
+        self._ledger = ledger
+        self._connection = connection
+        self._workers = workers
+
+    def settle(self, refunds: Iterable[Refund]) -> int:
+        """Settle refunds and return the fees, in cents."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            return sum(pool.map(self._settle, refunds))
+
+    def of_customer(self, customer: str) -> list[int]:
+        """Numbers of a customer's refunds."""
+        rows = self._connection.execute(
+            f"SELECT number FROM refunds WHERE customer = {literal(customer)} ORDER BY number"
+        )
+        return [number for (number,) in rows]
+
+    def search(self, customer: str, words: str) -> list[int]:
+        """Numbers of a customer's refunds whose reason contains these words."""
+        rows = self._connection.execute(
+            f"SELECT number FROM refunds WHERE customer = ? AND reason LIKE {pattern(words)} ORDER BY number",
+            (customer,),
+        )
+        return [number for (number,) in rows]
+
+    def _settle(self, refund: Refund) -> int:
+        self._ledger.add(refund.voucher, refund.cents)
+        return self._ledger.spend(refund.voucher, round(refund.fee))
+'''
+FILES = {path.name: path.read_text("utf-8") for path in sorted(SHOP.glob("*.py"))} | {"refunds.py": REFUNDS}
 FACTS = f"/memories/{FILES_NOTE}"
 LESSONS = {f"/memories/{RACES.file}": lesson(RACES, []), f"/memories/{SQL.file}": lesson(SQL, [])}
 SPEND, ADD, PATTERN, LITERAL = 51, 50, 44, 37
