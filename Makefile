@@ -38,17 +38,18 @@ bench: $(READY) ## time memory commands against the SDK and bare system calls, a
 	$(BIN)/python benchmarks/bench_mitigations.py
 	$(BIN)/python scripts/run_notebook.py memory_cookbook.ipynb --time
 
-lock: $(READY) ## resolve requirements.txt into requirements.lock, for every platform
+lock: $(READY) ## resolve pyproject.toml into requirements.lock, for every platform
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
-	    --upgrade requirements.txt --output-file requirements.lock
+	    --upgrade --all-extras pyproject.toml --output-file requirements.lock
 
 clean: ## remove the virtual environment and everything generated
 	rm -rf $(VENV) demo_memory memory_storage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
-	@echo "Setting up $(VENV) (about a minute, only the first time and after requirements.lock changes)"
+	@echo "Setting up $(VENV) (about a minute, only the first time and after a change of dependencies)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

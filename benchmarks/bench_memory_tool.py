@@ -148,7 +148,7 @@ def measure(case: Case, base: Path, turns: int) -> tuple[float, float, float]:
         assert "success" in answer, answer
 
     contestants = [
-        (handler.memory_root, ours),
+        (base / "ours" / "memories", ours),
         (sdk.memory_root, lambda root, turn: sdk.call(dict(case.command(turn)))),
         (base / "bare" / "memories", case.bare),
     ]
@@ -208,7 +208,7 @@ def met(row: Row) -> list[str]:
 def large_listing(base: Path) -> None:
     handler = MemoryToolHandler(base / "large", max_files=10**6)
     for number in range(100_000):
-        (handler.memory_root / f"file{number:06}").touch()
+        (base / "large" / "memories" / f"file{number:06}").touch()
     settle()
     for title, command in {
         "first page": {"command": "view", "path": "/memories"},
@@ -227,7 +227,7 @@ def large_listing(base: Path) -> None:
         assert "success" in answer and len(answer["success"]) <= 16_000
         print(f"100,000 files, {title}: {elapsed * 1e3:.1f} ms")
     start = time.perf_counter()
-    bare_listing(handler.memory_root)
+    bare_listing(base / "large" / "memories")
     print(f"100,000 files, scandir and stat: {(time.perf_counter() - start) * 1e3:.1f} ms")
 
 

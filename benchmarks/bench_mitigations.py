@@ -1,4 +1,4 @@
-"""What screens and journal add to a command on a 10 KB file; the target is 2 ms for both together.
+"""What screens and history add to a command on a 10 KB file; the target is 2 ms for both together.
 
 The four handlers take turns, so that whatever else the machine does falls on all of them; a time is a median. Run as
 ``python benchmarks/bench_mitigations.py [directory]``; the directory decides which disk is measured.
@@ -26,8 +26,8 @@ TARGET_PATH = "/memories/target.md"
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "screens": {"screens": (secrets_screen, instructions_screen)},
-    "journal": {"journal": True},
-    "both": {"screens": (secrets_screen, instructions_screen), "journal": True},
+    "history": {"history": True},
+    "both": {"screens": (secrets_screen, instructions_screen), "history": True},
 }
 
 
@@ -84,13 +84,13 @@ def main() -> None:
     base = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None))
     try:
         print(
-            f"{'10 KB of':<9} {'command':<12} {'plain ms':>9} {'screens':>9} {'journal':>9} {'both add':>9}  missed"
+            f"{'10 KB of':<9} {'command':<12} {'plain ms':>9} {'screens':>9} {'history':>9} {'both add':>9}  missed"
         )
         for row in rows(base):
-            screens, journal = (row.times[kind] - row.times["plain"] for kind in ("screens", "journal"))
+            screens, history = (row.times[kind] - row.times["plain"] for kind in ("screens", "history"))
             missed = f"over {TARGET:g} ms" if row.added > TARGET else ""
             print(
-                f"{row.text:<9} {row.command:<12} {row.times['plain']:9.2f} {screens:+9.2f} {journal:+9.2f} "
+                f"{row.text:<9} {row.command:<12} {row.times['plain']:9.2f} {screens:+9.2f} {history:+9.2f} "
                 f"{row.added:+9.2f}  {missed}"
             )
     finally:

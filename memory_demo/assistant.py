@@ -143,6 +143,7 @@ class CodeReviewAssistant:
     def review_code(self, code: str, filename: str, description: str = "") -> Review:
         """Review code that is part of the request. `description` says what was noticed, or what to do."""
         name = self._name(filename)
+        self._note_source(filename)
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
         return self._review(
             filename, f"{description or 'Review this.'}\n\n`{name}`:\n\n{fence}python\n{code}\n{fence}"
@@ -174,6 +175,12 @@ class CodeReviewAssistant:
         self._paths.update({self._name(name): Path(path) for name, path in files.items()})
         return [self.review_file(path, description, name=name) for name, path in files.items()]
 
+    def _note_source(self, filename: str) -> None:
+        """What is written to memory from now on may come from this file; a proposal says so."""
+        proposals = getattr(self.memory_handler, "proposals", None)
+        if proposals is not None:
+            proposals.note_source(filename)
+
     def _name(self, filename: str) -> str:
         """What the conversation calls a file: a name that cannot hold a sentence, and that no other file has."""
         name = re.sub(r"[^\w./-]", "_", Path(filename).as_posix())
@@ -188,6 +195,8 @@ class CodeReviewAssistant:
 
         def on_turn(turn: Turn) -> None:
             turns.append(turn)
+            for path in (call.input.get("path") for call in turn.tool_calls if call.name == "read_source"):
+                self._note_source(self._shown.get(str(path), str(path)))
             if self._on_turn is not None:
                 self._on_turn(turn)
 
@@ -227,9 +236,10 @@ class CodeReviewAssistant:
         )
 
 
-def guarded_memory(path: str | Path) -> MemoryToolHandler:
-    """Memory that refuses secrets and orders, and keeps a journal to go back by."""
+def guarded_memory(path: str | Path, *, proposal: str | None = None) -> MemoryToolHandler:
+    """Memory that refuses secrets and orders, and keeps a history to go back by; or a proposal to it."""
     from memory_screens import instructions_screen, secrets_screen
     from memory_tool import MemoryToolHandler
 
-    return MemoryToolHandler(path, screens=(secrets_screen, instructions_screen), journal=True)
+    screens = (secrets_screen, instructions_screen)
+    return MemoryToolHandler(path, screens=screens, history=True, proposal=proposal)

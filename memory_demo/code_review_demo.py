@@ -1,10 +1,10 @@
 """A code review assistant that remembers: `CodeReviewAssistant`, and a command line around it.
 
-python -m memory_demo.code_review_demo                      three sessions on sample code: learn, apply, a long one
-python -m memory_demo.code_review_demo review app.py        review your own files
-python -m memory_demo.code_review_demo review --diff main   review what has changed since main
-python -m memory_demo.code_review_demo memory show          what it has learnt
-python -m memory_demo.code_review_demo memory history       every memory command on record, to undo or restore from
+memory-review                      three sessions on sample code: learn, apply, a long one
+memory-review review app.py        review your own files
+memory-review review --diff main   review what has changed since main
+memory-review memory show          what it has learnt
+memory-review memory history       every version of every note, to undo, restore or redact
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +22,9 @@ if not __package__:  # run as a file: imports are found from the repository root
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
-from memory_demo.console import STAND_IN, api_errors, connect_reviewer, say
-from memory_demo.memory_command import as_listed, memory_root, notes, run_memory
-from memory_demo.memory_view import memory_tree
+from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
+from memory_demo.memory_command import add_memory_parser, as_listed
+from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_command import run_review, stop_if_incomplete
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except CommandError as error:
-        say(f"code_review_demo: {error}", sys.stderr)
+        say(f"memory-review: {error}", sys.stderr)
         return 2
     except (KeyboardInterrupt, EOFError):
         say("\nInterrupted; memory keeps what was written before.", sys.stderr)
@@ -95,8 +96,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     common.add_argument("--model", help="model to ask (default: ANTHROPIC_MODEL, else a current one)")
     common.add_argument("--offline", action="store_true", help=f"no key and no network: {STAND_IN}, answers")
+    common.add_argument(
+        "--env",
+        type=Path,
+        metavar="FILE",
+        help="read settings from this file (default: .env of the project's own checkout, never of this directory)",
+    )
     parser = argparse.ArgumentParser(
-        prog="code_review_demo",
+        prog="memory-review",
         description="A code review assistant with a memory. Without a command: three sessions on sample code.",
         epilog="exit codes: 0 done; 1 there are findings, with --fail-on-findings; 2 not done, and stderr says why; "
         "130 interrupted",
@@ -123,29 +130,21 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     review.add_argument("--json", action="store_true", help="print one JSON document")
     review.add_argument("--fail-on-findings", action="store_true", help="exit with 1 if there are findings")
-    review.set_defaults(run=run_review)
-    memory = commands.add_parser("memory", parents=[common], help="look at what it has learnt")
-    memory.add_argument(
-        "action",
-        choices=("show", "tree", "clear", "history", "undo", "restore"),
-        help="print the notes; list them; delete them; list the commands that made them; take one of these back; "
-        "take back all after a time",
-    )
-    memory.add_argument(
-        "target",
+    review.add_argument(
+        "--propose",
         nargs="?",
-        metavar="PATH|ENTRY|TIME",
-        help="history: of this path; undo: this entry of the history; restore: to this time, such as 2026-11-22T21:30",
+        const=f"review of {datetime.now():%Y-%m-%d %H:%M}",
+        metavar="NAME",
+        help="what it learns waits under this name for memory approve, and nobody else reads it before",
     )
-    memory.add_argument("--yes", action="store_true", help="clear without asking")
-    memory.set_defaults(run=run_memory)
+    review.set_defaults(run=run_review)
+    add_memory_parser(commands, common)
     arguments = parser.parse_args(
-        argv, argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False)
+        argv,
+        argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False, env=None, propose=None),
     )
     if arguments.run is run_review and not arguments.files and arguments.diff is None:
         review.error("name the files to review, or give --diff")
-    if arguments.run is run_memory and arguments.action in ("undo", "restore") and arguments.target is None:
-        memory.error("undo takes an entry and restore a time; memory history lists both")
     if arguments.run is not _run_demo and (arguments.session or arguments.no_pause):
         parser.error("--session and --no-pause go without a command")
     return arguments
@@ -155,18 +154,19 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     numbers = [arguments.session] if arguments.session else range(1, len(SESSIONS) + 1)
     pauses = sys.stdin.isatty() and not arguments.no_pause
     reviewer = connect_reviewer(arguments, said=sys.stdout, done=sys.stdout)
+    memory = memory_handler(arguments)
     for number in numbers:
         if pauses and number > numbers[0]:
             input(f"\nPress Enter for session {number}, Ctrl-C to stop. ")
         session = SESSIONS[number - 1]
         say(f"\nSession {number}: {session.title}\n")
-        before = notes(arguments)
+        before = read_notes(memory.store)
         with api_errors():
             reviews = session.run(reviewer.assistant(context_management=session.context_management))
         for review in reviews:
             say(f"\n{review.text}")
-        say(f"\n{_written(before, notes(arguments))}")
-        say(f"Memory now holds:\n{memory_tree(memory_root(arguments))}\n\nCost: {total_cost(reviews)}")
+        say(f"\n{_written(before, read_notes(memory.store))}")
+        say(f"Memory now holds:\n{memory_tree(memory.store)}\n\nCost: {total_cost(reviews)}")
         stop_if_incomplete(reviews)
     return 0
 

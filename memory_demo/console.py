@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from memory_demo.assistant import CodeReviewAssistant, guarded_memory
@@ -37,7 +38,7 @@ def connect_reviewer(arguments: argparse.Namespace, *, said: TextIO, done: TextI
 
     with api_errors():
         forced = {"MEMORY_COOKBOOK_OFFLINE": "1"} if arguments.offline else {}
-        settings = load_settings({**os.environ, **forced})
+        settings = load_settings({**os.environ, **forced}, _env_file(arguments.env))
         connection = connect(replace(settings, model=arguments.model or settings.model))
     reason = "--offline was given" if arguments.offline else settings.reason
     name = STAND_IN if connection.offline else connection.model
@@ -50,6 +51,14 @@ def connect_reviewer(arguments: argparse.Namespace, *, said: TextIO, done: TextI
         on_turn=lambda turn: _say_calls(turn, done),
     )
     return Reviewer(name, connection.offline, assistant)
+
+
+def _env_file(path: Path | None) -> Path | None:
+    if path is not None and not path.exists():
+        raise CommandError(f"There is no {path}; --env takes a file such as .env.example shows.")
+    if path is not None and path.is_dir():
+        raise CommandError(f"{path} is a directory; --env takes a file such as .env.example shows.")
+    return path
 
 
 @contextlib.contextmanager
@@ -66,7 +75,7 @@ def api_errors() -> Iterator[None]:
 
 def memory_handler(arguments: argparse.Namespace) -> MemoryToolHandler:
     try:
-        return guarded_memory(arguments.memory)
+        return guarded_memory(arguments.memory, proposal=arguments.propose)
     except OSError as error:
         raise CommandError(f"{arguments.memory} cannot be the memory directory: {error.strerror}.") from error
     except ValueError as error:

@@ -3,64 +3,196 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import getpass
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from memory_demo.console import memory_handler, say
 from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_targets import CommandError
+from memory_stores import Version
+from memory_stores.history import HistoryError
+from memory_stores.proposals import ProposalError, ProposedFile
 
 if TYPE_CHECKING:
-    from memory_journal import Entry
+    from memory_tool import MemoryToolHandler
 
 
-def run_memory(arguments: argparse.Namespace) -> int:
-    root = memory_root(arguments)
-    if arguments.action in ("history", "undo", "restore"):
-        return _run_journal(arguments)
-    if arguments.action == "tree":
-        say(memory_tree(root))
-    elif not (root.is_dir() and any(root.iterdir())):
-        say(f"There is nothing in {root}.")
-    elif arguments.action == "show":
-        say(as_listed(notes(arguments)))
-    elif arguments.yes or _confirmed(f"Delete everything in {root}? [y/N] "):
-        answer = memory_handler(arguments).clear_all_memory()
-        if "error" in answer:
-            raise CommandError(f"Memory was not cleared: {answer['error']}")
+def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `memory` and its actions; `common` holds the options that every command takes."""
+    memory = commands.add_parser("memory", parents=[common], help="look at what it has learnt, and go back")
+    actions = memory.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace, MemoryToolHandler], None], text: str) -> Any:
+        action = actions.add_parser(name, parents=[common], help=text, description=text.capitalize() + ".")
+        action.set_defaults(run=partial(_run, run))
+        return action
+
+    add("show", _show, "print the notes")
+    add("tree", _tree, "list the notes with their sizes")
+    clear = add("clear", _clear, "delete every note")
+    clear.add_argument("--yes", action="store_true", help="do not ask")
+    history = add("history", _history, "list the versions of every note, or of one")
+    history.add_argument("path", nargs="?", metavar="PATH", help="such as /memories/race_conditions.md")
+    history.add_argument("--diff", action="store_true", help="show what each version changed")
+    undo = add("undo", _undo, "take back the change that made a version")
+    redact = add("redact", _redact, "remove the content of a version for good")
+    for action in (undo, redact):
+        action.add_argument("version", metavar="VERSION", help="an id that memory history lists")
+    restore = add("restore", _restore, "take back every change after a time")
+    restore.add_argument("time", metavar="TIME", help="such as 2026-11-22T21:30")
+    proposals = add("proposals", _proposals, "list what waits for approval, or show one proposal")
+    proposals.add_argument("name", nargs="?", metavar="NAME")
+    approve = add("approve", _approve, "put a proposal into memory, or some of its files")
+    approve.add_argument("name", metavar="NAME")
+    approve.add_argument("paths", nargs="*", metavar="PATH")
+    approve.add_argument(
+        "--as", dest="by", default=None, metavar="NAME", help="who approves (default: your user name)"
+    )
+    reject = add("reject", _reject, "drop a proposal")
+    reject.add_argument("name", metavar="NAME")
+
+
+def _run(
+    action: Callable[[argparse.Namespace, MemoryToolHandler], None], arguments: argparse.Namespace
+) -> int:
+    if not arguments.memory.is_dir():  # to look at memory does not make it
+        say(f"There is nothing in {arguments.memory}.")
+    else:
+        action(arguments, memory_handler(arguments))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(as_listed(read_notes(handler.store)) or f"There is nothing in {arguments.memory}.")
+
+
+def _tree(_: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(memory_tree(handler.store))
+
+
+def _clear(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    if len(list(handler.store.entries((), 1))) == 1:
+        say(f"There is nothing in {arguments.memory}.")
+    elif arguments.yes or _confirmed(f"Delete everything in {handler.memory_root}? [y/N] "):
+        _done(handler.clear_all_memory())
         say("Memory is empty now.")
-        say(f"{arguments.memory / 'journal.jsonl'} keeps what was deleted, for memory restore.", sys.stderr)
+        say("The history keeps what was deleted: memory restore brings it back.", sys.stderr)
     else:
         say("Nothing was deleted.")
-    return 0
 
 
-def _run_journal(arguments: argparse.Namespace) -> int:
-    if not memory_root(arguments).is_dir():
-        raise CommandError(f"There is no memory in {arguments.memory}, and so no journal.")
-    journal = memory_handler(arguments).journal
-    assert journal is not None
-    if arguments.action == "history":
-        entries = journal.history(arguments.target)
-        say("\n".join(map(_entry_as_text, entries)) or "No command is on record.")
-        return 0
-    if arguments.action == "undo":
-        answer = journal.undo(arguments.target)
-    else:
-        answer = journal.restore(_time(arguments.target))
+def _history(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    try:
+        versions = handler.history.versions(arguments.path)
+    except HistoryError as error:
+        raise CommandError(str(error)) from None
+    texts = [_as_text(handler, version, arguments.diff) for version in versions]
+    say("\n".join(texts) or "No change is on record.")
+
+
+def _undo(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    _say_what_changed(_done(handler.history.undo(arguments.version)))
+
+
+def _restore(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    _say_what_changed(_done(handler.history.restore(_time(arguments.time))))
+
+
+def _redact(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(_done(handler.history.redact(arguments.version)))
+
+
+def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    if arguments.name is None:
+        lines = [
+            f"{proposal.name}  {proposal.created_at:%Y-%m-%d %H:%M}Z  {', '.join(proposal.paths)}"
+            for proposal in handler.proposals.list()
+        ]
+        say("\n".join(lines) or "Nothing waits for approval.")
+        return
+    try:
+        say("\n".join(map(_proposed, handler.proposals.diff(arguments.name))))
+    except ProposalError as error:
+        raise CommandError(str(error)) from None
+
+
+def _proposed(file: ProposedFile) -> str:
+    """A file of a proposal for the person who decides: its diff, what the screens say, what had been read."""
+    marks = [f"! line {mark.line}: {mark.reason}" for mark in file.marks]
+    read = f"had read: {', '.join(file.sources)}" if file.sources else "had read no file"
+    return "\n".join(
+        [
+            file.diff.rstrip() or f"{file.path}: as it is",
+            *marks,
+            f"When this was written, the session {read}.",
+            "",
+        ]
+    )
+
+
+def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    by = arguments.by or getpass.getuser()
+    approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
+    say(f"Approved by {by}:\n{approved}")
+
+
+def _reject(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
+    say(_done(handler.proposals.reject(arguments.name)))
+
+
+def as_listed(notes: Mapping[str, str]) -> str:
+    return "\n".join(f"{path}\n\n{textwrap.indent(text.rstrip(), '    ')}\n" for path, text in notes.items())
+
+
+def _done(answer: Mapping[str, str]) -> str:
     if "error" in answer:
         raise CommandError(answer["error"])
-    say(f"Set back to what it was:\n{answer['success']}" if "/" in answer["success"] else answer["success"])
-    return 0
+    return answer["success"]
 
 
-def _entry_as_text(entry: Entry) -> str:
-    about = " -> ".join(filter(None, (entry.path, entry.new_path)))
-    return f"{entry.id}  {entry.time.isoformat()}  {entry.command} {about}  {entry.result}  {entry.reason}".rstrip()
+def _say_what_changed(changed: str) -> None:
+    say(f"Set back to what it was:\n{changed}" if changed.startswith("/memories/") else changed)
+
+
+def _as_text(handler: MemoryToolHandler, version: Version, with_diff: bool) -> str:
+    size = "redacted" if version.redacted else "" if version.size is None else f"{version.size:,} B"
+    by = "found there" if version.created_by is None else version.created_by and f"by {version.created_by}"
+    about = (
+        version.id,
+        f"{version.created_at:%Y-%m-%d %H:%M:%S.%f}Z",
+        version.operation,
+        version.path,
+        size,
+        by,
+    )
+    line = "  ".join(filter(None, about))
+    return f"{line}\n{_diff(handler, version)}" if with_diff else line
+
+
+def _diff(handler: MemoryToolHandler, version: Version) -> str:
+    """What a version changed in its file, as a unified diff."""
+    versions = handler.history.versions(version.path)
+    number = [other.id for other in versions].index(version.id)
+    before = _lines(handler, versions[number - 1 : number])
+    after = _lines(handler, versions[number : number + 1])
+    if before is None or after is None:
+        return "(its content is not on record any more)\n"
+    return "".join(difflib.unified_diff(before, after, version.path, version.path))
+
+
+def _lines(handler: MemoryToolHandler, versions: Sequence[Version]) -> list[str] | None:
+    """The lines of a version, none for no version or a deletion; None if they are not known any more."""
+    try:
+        data = (handler.history.content(versions[0].id) if versions else b"") or b""
+    except HistoryError:
+        return None
+    return [f"{line}\n" for line in data.decode("utf-8", "replace").splitlines()]
 
 
 def _time(text: str) -> datetime:
@@ -77,19 +209,3 @@ def _confirmed(question: str) -> bool:
         raise CommandError(
             "Nothing was deleted, as nobody answered; add --yes to clear without asking."
         ) from None
-
-
-def as_listed(notes: Mapping[str, str]) -> str:
-    return "\n".join(f"{path}\n\n{textwrap.indent(text.rstrip(), '    ')}\n" for path, text in notes.items())
-
-
-def memory_root(arguments: argparse.Namespace) -> Path:
-    root: Path = arguments.memory.absolute() / "memories"
-    return root
-
-
-def notes(arguments: argparse.Namespace) -> dict[str, str]:
-    try:
-        return read_notes(memory_root(arguments))
-    except OSError as error:
-        raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from error

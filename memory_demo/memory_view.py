@@ -1,34 +1,33 @@
-"""The memory directory as a person looks at it: read only, links and hidden files left out."""
+"""Memory as a person looks at it: read only, hidden files left out."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
+from collections.abc import Iterator
+
+from memory_stores.protocol import Entry, Reader, StoreError, spelled
 
 
-def read_notes(memory_root: Path) -> dict[str, str]:
+def read_notes(memory: Reader) -> dict[str, str]:
     """Every file in memory: its path as the model names it, and its text. Bytes that are not UTF-8 show as U+FFFD."""
-    return {
-        f"/memories/{path.relative_to(memory_root).as_posix()}": path.read_text("utf-8", errors="replace")
-        for path in _visible(memory_root)
-        if path.is_file()
-    }
+    notes = {}
+    for entry in _visible(memory):
+        if not entry.is_directory:
+            with contextlib.suppress(StoreError):  # a hard link, or gone meanwhile
+                notes[spelled(entry.path)] = memory.read(entry.path).decode("utf-8", "replace")
+    return notes
 
 
-def memory_tree(memory_root: Path) -> str:
-    """The memory directory as a tree with sizes in bytes."""
-    lines = [f"{memory_root.parent.name}/{memory_root.name}/"]
-    for path in _visible(memory_root):
-        indent = "    " * len(path.relative_to(memory_root).parts)
-        lines.append(
-            f"{indent}{path.name}/" if path.is_dir() else f"{indent}{path.name}  {path.stat().st_size} B"
-        )
+def memory_tree(memory: Reader) -> str:
+    """Memory as a tree with sizes in bytes."""
+    lines = ["/memories/"]
+    for entry in _visible(memory):
+        indent, name = "    " * len(entry.path), entry.path[-1]
+        lines.append(f"{indent}{name}/" if entry.is_directory else f"{indent}{name}  {entry.size} B")
     return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}\n    (empty)"
 
 
-def _visible(memory_root: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(memory_root.rglob("*"))
-        if not path.is_symlink()
-        and not any(part.startswith(".") for part in path.relative_to(memory_root).parts)
-    ]
+def _visible(memory: Reader) -> Iterator[Entry]:
+    entries = iter(memory.entries())
+    next(entries)  # the memory directory itself
+    return (entry for entry in entries if not any(name.startswith(".") for name in entry.path))

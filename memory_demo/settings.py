@@ -1,9 +1,11 @@
-"""Live or offline, which key, which model: decided here, once, before the first request."""
+"""Live or offline, which key, which address, which model: decided here, once, before the first request."""
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,9 @@ from dotenv import dotenv_values
 from memory_demo.offline import offline_client
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
+API_URL = "https://api.anthropic.com"
+# A key is sent to the address beside it: these three come from one place or not at all.
+CONNECTION = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 
 
 class SettingsError(ValueError):
@@ -23,13 +28,17 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment and `.env` ask for. `reason` says in words why it is offline or live."""
+    """What the environment and `.env` ask for. `reason` says in words why it is offline or live.
+
+    Live, one of `api_key` and `auth_token` is set, and `base_url` is where it may go.
+    """
 
     offline: bool
     model: str
     reason: str
     api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
+    auth_token: str | None = field(default=None, repr=False)
+    base_url: str = API_URL
 
 
 class Connection(NamedTuple):
@@ -40,26 +49,33 @@ class Connection(NamedTuple):
     offline: bool
 
 
-def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
-    """Read the environment, then `.env` for what the environment leaves open.
+def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
+    """Read the environment and an `.env`: `env_file`, or else the one of this checkout.
 
-    Raises SettingsError for a key that is a placeholder or cannot be a key. A gateway named by
-    `ANTHROPIC_BASE_URL` has keys of its own, which are not checked.
+    Key, token and address come from the environment alone if it has any of them, even empty; otherwise from the file.
+    For the rest, the environment goes before the file. A file that is not there counts as empty.
+
+    Raises SettingsError for a file that cannot be read, and for a key that is a placeholder or cannot be a key. A
+    gateway named by `ANTHROPIC_BASE_URL` has keys of its own: they are only checked for being fit to send.
     """
-    values = {key: value for key, value in dotenv_values(env_file).items() if value}
-    values.update(
-        {key: value for key, value in (os.environ if environ is None else environ).items() if value}
-    )
-    model = values.get("ANTHROPIC_MODEL", DEFAULT_MODEL).strip()
-    if values.get("MEMORY_COOKBOOK_OFFLINE", "0").lower() not in ("0", "false", "no"):
+    environment = _Place("the environment", os.environ if environ is None else environ)
+    file = _env_file(env_file)
+    both = {**file.values, **{name: value for name, value in environment.values.items() if value}}
+    model = both.get("ANTHROPIC_MODEL", DEFAULT_MODEL).strip()
+    if both.get("MEMORY_COOKBOOK_OFFLINE", "0").lower() not in ("0", "false", "no"):
         return Settings(True, model, "MEMORY_COOKBOOK_OFFLINE is set")
-    key = values.get("ANTHROPIC_API_KEY")
-    if key is None:
-        return Settings(True, model, "there is no ANTHROPIC_API_KEY in the environment or in .env")
-    base_url = values.get("ANTHROPIC_BASE_URL")
-    if base_url is None:
-        _check_key(key)
-    return Settings(False, model, "ANTHROPIC_API_KEY is set", key, base_url)
+    taken = [name for name in CONNECTION if name in environment.values]
+    place = environment if taken or not file.name else file
+    key, token, address = (place.values.get(name) or None for name in CONNECTION)
+    if key is None and token is None:
+        return Settings(True, model, _no_key(taken, file.name))
+    name, base_url = "ANTHROPIC_API_KEY" if key else "ANTHROPIC_AUTH_TOKEN", address or API_URL
+    where = f"{name} in {place.name}"
+    _check_sendable(key or token or "", where)
+    if key and base_url.rstrip("/") == API_URL:
+        _check_key(key, where)
+    # The SDK takes one of the two; where the environment has both, it takes the key as well.
+    return Settings(False, model, f"{name} is set in {place.name}", key, None if key else token, base_url)
 
 
 def connect(settings: Settings | None = None) -> Connection:
@@ -71,19 +87,76 @@ def connect(settings: Settings | None = None) -> Connection:
     if settings.offline:
         client = offline_client()
     else:
-        client = anthropic.Anthropic(api_key=settings.api_key, base_url=settings.base_url)
+        # All three are passed, as for what is left out the SDK would ask the environment.
+        client = anthropic.Anthropic(
+            api_key=settings.api_key, auth_token=settings.auth_token, base_url=settings.base_url
+        )
     _check_model(client, settings.model)
     return Connection(client, settings.model, settings.offline)
 
 
-def _check_key(key: str) -> None:
+class _Place(NamedTuple):
+    """Where settings are: what a sentence calls it ("" for no such place), and what it holds."""
+
+    name: str
+    values: Mapping[str, str]
+
+
+def _env_file(given: Path | None) -> _Place:
+    own = _own_env_file()
+    path = given or own
+    if path is None:
+        return _Place("", {})
+    name = "the project's .env" if path == own else str(path)
+    return _Place(name, _read(path, name))
+
+
+def _own_env_file() -> Path | None:
+    """`.env` beside this project's own pyproject.toml; None for an installed package, which has no such place."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["name"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return root / ".env" if project == "memory-cookbook" else None
+
+
+def _read(path: Path, name: str) -> dict[str, str]:
+    """What the file sets. `${NAME}` stays as it is: no file gets to send what the environment holds."""
+    if not path.exists() or path.is_dir():
+        return {}
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"Cannot read {name}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"Save {name} as UTF-8; it is in another encoding.") from error
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {key: value for key, value in values.items() if value}
+
+
+def _no_key(taken: Sequence[str], file_name: str) -> str:
+    missing = "there is no ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN in the environment"
+    if taken and file_name:
+        return f"{missing}, and {file_name} is not asked where the environment has {' and '.join(taken)}"
+    return f"{missing} or in {file_name}" if file_name else missing
+
+
+def _check_sendable(key: str, where: str) -> None:
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingsError(
+            f"{where} does not look like a key, which has no spaces and only ASCII characters; copy it again."
+        )
+
+
+def _check_key(key: str, where: str) -> None:
     if "your" in key.lower() or "..." in key or "xxx" in key.lower():
         raise SettingsError(
-            "ANTHROPIC_API_KEY in .env is still the placeholder; put your key there, or remove the line to work offline."
+            f"{where} is still the placeholder; put your key there, or take it out to work offline."
         )
-    if not key.startswith("sk-ant-") or len(key) < 20 or not key.isascii() or any(c in key for c in " \t\"'"):
+    if not key.startswith("sk-ant-") or len(key) < 20 or "'" in key or '"' in key:
         raise SettingsError(
-            "ANTHROPIC_API_KEY in .env does not look like a key (sk-ant-...); copy it again, or remove the line to work offline."
+            f"{where} does not look like a key (sk-ant-...); copy it again, or take it out to work offline."
         )
 
 
@@ -95,7 +168,7 @@ def _check_model(client: anthropic.Anthropic, model: str) -> None:
             f"The API knows no model {model!r}; set ANTHROPIC_MODEL to a current one, such as {DEFAULT_MODEL}."
         ) from None
     except anthropic.AuthenticationError:
-        raise SettingsError("The API refused the key; check ANTHROPIC_API_KEY in .env.") from None
+        raise SettingsError("The API refused the key; check the key.") from None
     except (anthropic.APIError, httpx2.TransportError) as error:
         raise SettingsError(
             f"The API could not be reached ({type(error).__name__}); try again, or set MEMORY_COOKBOOK_OFFLINE=1."

@@ -21,12 +21,25 @@ def spelled(path: Path) -> str:
     return "/".join(("/memories", *path))
 
 
+def parts(spelling: str) -> Path:
+    """The path that is spelled so."""
+    return tuple(filter(None, spelling.split("/")[2:]))
+
+
 class Entry(NamedTuple):
     """A file or directory; `size` in bytes, for a directory whatever the store calls its size."""
 
     path: Path
     size: int
     is_directory: bool = False
+
+
+class Limits(NamedTuple):
+    """How far a store may grow. 1 MB a file is some 250,000 tokens: more than a context should hold of one file."""
+
+    max_file_bytes: int = 1_000_000
+    max_files: int = 10_000
+    max_total_bytes: int = 100_000_000
 
 
 class Reader(Protocol):
@@ -96,11 +109,11 @@ class Version(NamedTuple):
 class VersionedChange(Change, Protocol):
     """A change that can also write the history: its versions are kept with it or not at all."""
 
-    def is_recorded(self, path: Path) -> bool:
-        """Whether the newest version of `path` is what is there now (nothing, where there is no version)."""
+    def newest(self, path: Path) -> Version | None:
+        """The newest version of a path, those of this change included."""
 
     def digest(self, path: Path) -> str | None:
-        """The SHA-256 (hex) of the file at `path`, None if there is none; reads a large file in parts."""
+        """The SHA-256 (hex) of the file at `path`, None if there is none that can be read; reads it in parts."""
 
     def record(self, path: Path, operation: Operation, created_by: str | None) -> None:
         """Add a version of the file as it is now. With None as `created_by` it is a change of its own, just before."""
@@ -137,6 +150,17 @@ class VersionedStore(MemoryStore, Protocol):
 
     def erase(self) -> None:
         """Remove the tenant: files, versions, all. A store made anew for it is empty."""
+
+
+@runtime_checkable
+class ProposableStore(MemoryStore, Protocol):
+    """A store that can hold what is proposed to it apart from what is in it."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def beside(self, name: str) -> MemoryStore:
+        """Another store of the same tenant, of which nothing is seen in this one. Without limits; `erase` takes it too."""
 
 
 class StoreError(Exception):

@@ -27,6 +27,7 @@ from memory_demo.evaluation.matching import Label, Pair, match, read_labels
 from memory_demo.memory_view import read_notes
 from memory_demo.settings import Connection
 from memory_demo.source_tools import ReportedFinding, read_source_tool, report_finding_tool
+from memory_stores import FileStore
 from memory_tool import MemoryToolHandler
 
 WITH_MEMORY, EMPTY_MEMORY, UNRELATED_MEMORY = "with memory", "empty memory", "unrelated memory"
@@ -218,7 +219,7 @@ def _learn(bench: _Bench, pair: Pair) -> Lesson:
     folder = _lesson_folder(bench, pair.learn)
     path = SAMPLES / pair.learn
     answer, findings = _converse(bench, folder, path, learn_request(pair.category, pair.learn))
-    return Lesson(bench.repeat, pair.category, pair.learn, answer, findings, read_notes(folder / "memories"))
+    return Lesson(bench.repeat, pair.category, pair.learn, answer, findings, read_notes(FileStore(folder)))
 
 
 def _review(

@@ -158,11 +158,11 @@ def long_review(
         )
         try:
             lesson = request(learn_request(pair.category, pair.learn))
-            learnt = read_notes(memory.memory_root)
+            learnt = read_notes(memory.store)
             for file in tqdm(files, desc=name, disable=not progress):
                 before = len(found)
                 answer = request(review_request(file))
-                intact = _holds(read_notes(memory.memory_root), learnt)
+                intact = _holds(read_notes(memory.store), learnt)
                 reviewed = _was_reviewed(file, answer)
                 records.append(FileReview(file, answer, tuple(found[before:]), reviewed, intact))
         except ConversationError as error:

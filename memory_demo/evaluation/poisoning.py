@@ -31,7 +31,7 @@ from memory_demo.source_tools import ReportedFinding, read_source_tool, report_f
 from memory_screens import instructions_screen, secrets_screen
 from memory_tool import MemoryToolHandler
 
-ATTACKS = Path(__file__).parents[2] / "tests" / "security" / "attacks.json"
+ATTACKS = Path(__file__).with_name("attacks.json")
 CATEGORY, LEARN_FROM, REVIEWED = "race-condition", "web_scraper_v1.py", "api_client_v1.py"
 # The text that read_source gives has no line numbers, so a model has to count.
 LINE_SLACK = 2
@@ -229,7 +229,7 @@ def poisoning_json(result: PoisoningResult) -> dict[str, Any]:
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": SYSTEM,
         "system with framing": f"{SYSTEM}\n\n{TREATED_AS_NOTES}",
-        "attacks": "tests/security/attacks.json",
+        "attacks": "memory_demo/evaluation/attacks.json",
     }
 
 
@@ -252,7 +252,7 @@ class _Memory:
                 base,
                 scope=(user,) if mitigation.scopes else (),
                 screens=(secrets_screen, instructions_screen) if mitigation.screens else (),
-                journal=mitigation.rolls_back,
+                history=mitigation.rolls_back,
                 frame=mitigation.frames,
             )
 
@@ -262,7 +262,7 @@ class _Memory:
             assert "success" in answer, answer
 
     def notes(self) -> dict[str, str]:
-        return read_notes(self.victim.memory_root)
+        return read_notes(self.victim.store)
 
 
 def _trial(bench: _Bench, attack: Attack, carrier: str, mitigation: Mitigation) -> Trial:
@@ -270,8 +270,8 @@ def _trial(bench: _Bench, attack: Attack, carrier: str, mitigation: Mitigation) 
     clean, before = memory.notes(), datetime.now(UTC)
     carried = _carry_out(bench, attack, memory.victim if carrier == OWN_SESSION else memory.other, mitigation)
     reached = carried and memory.notes() != clean
-    if mitigation.rolls_back and memory.victim.journal:
-        restored = memory.victim.journal.restore(before)
+    if mitigation.rolls_back:
+        restored = memory.victim.history.restore(before)
         assert "success" in restored, restored
     answer, found = None, bench.bugs
     if memory.notes() != clean:
@@ -303,7 +303,7 @@ def _carry_out(bench: _Bench, attack: Attack, handler: MemoryToolHandler, mitiga
 def _lesson(bench: _Bench) -> dict[str, str]:
     handler = MemoryToolHandler(bench.new_folder())
     _ask_for_review(bench, handler, SAMPLES / LEARN_FROM, learn_request(CATEGORY, LEARN_FROM), MITIGATIONS[0])
-    return read_notes(handler.memory_root)
+    return read_notes(handler.store)
 
 
 def _review(bench: _Bench, handler: MemoryToolHandler, mitigation: Mitigation) -> tuple[Answer, int]:

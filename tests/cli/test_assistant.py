@@ -72,7 +72,7 @@ def test_a_lesson_from_one_conversation_is_applied_in_the_next(assistant_on):
         ("api_client_v1.py", line) for line in (63, 76, 83)
     ]
     assert taught.text and not taught.problem
-    notes = read_notes(assistant.memory_handler.memory_root)
+    notes = read_notes(assistant.memory_handler.store)
     assert list(notes) == ["/memories/race_conditions.md"]
     assert "web_scraper" not in notes["/memories/race_conditions.md"]
 
@@ -106,12 +106,12 @@ def test_a_long_review_clears_old_sources_and_finds_what_separate_reviews_find(a
     assistant, _ = assistant_on(context_management=SMALL_CONTEXT)
     assistant.review_code(SCRAPER, "web_scraper_v1.py", SYMPTOM)
     assistant.start_new_session()
-    before = read_notes(assistant.memory_handler.memory_root)
+    before = read_notes(assistant.memory_handler.store)
     together = assistant.review_files(python_files(SAMPLE_CODE))
     cleared = [turn for found in together for turn in found.turns if turn.cleared_input_tokens]
     assert cleared
     assert all(turn.cleared_tool_uses for turn in cleared)
-    after = read_notes(assistant.memory_handler.memory_root)
+    after = read_notes(assistant.memory_handler.store)
     assert all(after[path].startswith(note.rstrip()) for path, note in before.items())
     for found in together:
         assistant.start_new_session()

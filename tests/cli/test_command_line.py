@@ -41,7 +41,7 @@ def app(tmp_path):
 def one_sentence(done):
     """The only line on stderr, as long as it is one."""
     [line] = done.stderr.splitlines()
-    assert line.startswith("code_review_demo: ")
+    assert line.startswith("memory-review: ")
     assert line.endswith((".", "?"))
     return line
 
@@ -75,7 +75,7 @@ def test_three_sessions_without_a_pause_where_stdin_is_a_pipe(run, tmp_path):
     assert "context editing cleared nothing" in learn
     assert "context editing kept" in long and "sql_query_builder.py" in long
     for session in (learn, apply, long):
-        assert "notes/memories/\n    race_conditions.md  " in session
+        assert "/memories/\n    race_conditions.md  " in session
         assert " input tokens, " in session
     shown = run("--memory", "notes", "memory", "show")
     assert shown.stdout.startswith("/memories/race_conditions.md\n\n    # Race conditions\n")
@@ -261,7 +261,7 @@ def test_a_command_that_makes_no_sense_is_explained(run, app):
 def test_settings_that_cannot_work_end_in_one_sentence(run, app, tmp_path):
     placeholder = run("review", "app.py", MEMORY_COOKBOOK_OFFLINE=None, ANTHROPIC_API_KEY="your-api-key-here")
     assert (placeholder.returncode, placeholder.stdout) == (2, "")
-    assert ".env" in one_sentence(placeholder)
+    assert "ANTHROPIC_API_KEY in the environment is still the placeholder" in one_sentence(placeholder)
     retired = run("--model", "claude-3-7-sonnet-20250219", "review", "app.py")
     assert retired.returncode == 2
     assert "claude-3-7-sonnet-20250219" in one_sentence(retired) and "claude-sonnet-5-5" in retired.stderr
@@ -279,8 +279,11 @@ def test_a_rate_limit_that_holds_after_retries_ends_in_one_sentence(run, app, se
     done = run("review", "app.py", "--symptom", SYMPTOM, **settings)
     assert done.returncode == 2
     *_, last = done.stderr.splitlines()
-    assert last == "code_review_demo: The rate limit still holds after retries; repeat the call in 7 s."
-    assert "Live, because ANTHROPIC_API_KEY is set. The reviewer is claude-sonnet-5-5." in done.stdout
+    assert last == "memory-review: The rate limit still holds after retries; repeat the call in 7 s."
+    assert (
+        "Live, because ANTHROPIC_API_KEY is set in the environment. The reviewer is claude-sonnet-5-5."
+        in done.stdout
+    )
 
 
 @on_posix
@@ -340,7 +343,7 @@ def test_memory_is_shown_without_being_touched(run, tmp_path):
     missing = run("memory", "show")
     assert (missing.returncode, missing.stderr) == (0, "")
     assert "There is nothing in" in missing.stdout
-    assert "(empty)" in run("memory", "tree").stdout
+    assert "nothing in" in run("memory", "tree").stdout
     assert list(tmp_path.iterdir()) == []
     root = tmp_path / "memory_storage" / "memories"
     (root / "topics").mkdir(parents=True)
@@ -357,9 +360,25 @@ def test_memory_is_shown_without_being_touched(run, tmp_path):
         == "/memories/bytes.md\n\n    caf\ufffd\n\n/memories/topics/races.md\n\n    Look for \ufffd[2Junlocked\ufffd writes\n\n"
     )
     tree = run("memory", "tree").stdout.splitlines()
-    assert tree[:3] == ["memory_storage/memories/", "    bytes.md  5 B", "    topics/"]
+    assert tree[:3] == ["/memories/", "    bytes.md  5 B", "    topics/"]
     assert tree[3].startswith("        races.md  ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("clear", "--yes")])
+def test_a_memory_that_is_a_link_is_refused_in_one_sentence(run, tmp_path, arguments):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "note.md").write_text("canary\n", "utf-8")
+    (tmp_path / "memory_storage").mkdir()
+    try:
+        (tmp_path / "memory_storage" / "memories").symlink_to(elsewhere, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links for this user; CI runs it on Linux and macOS")
+    done = run("memory", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is a link" in one_sentence(done)
+    assert (elsewhere / "note.md").read_text("utf-8") == "canary\n"
 
 
 def test_memory_is_cleared_only_on_a_yes(run, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import memory_tool
+from memory_stores import confined
 from memory_tool import MemoryToolHandler
 
 
@@ -13,7 +13,7 @@ from memory_tool import MemoryToolHandler
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test twice: as on Linux and macOS, and as where nothing opens relative to a directory."""
     if request.param == "resolved paths":
-        monkeypatch.setattr(memory_tool, "_DIR_FD", False)
+        monkeypatch.setattr(confined, "DIR_FD", False)
     return str(request.param)
 
 

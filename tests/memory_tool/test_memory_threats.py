@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-import memory_tool
+from memory_stores import confined, files
 from memory_tool import MemoryToolHandler
 
 M = "/memories"
@@ -28,6 +28,7 @@ LINKS = pytest.mark.skipif(
     sys.platform == "win32", reason="links and devices of POSIX; CI runs them on Linux and macOS"
 )
 DOCUMENT = Path(__file__).parents[2] / "docs" / "threats.md"
+CONTRACT = Path(__file__).parents[2] / "memory_stores" / "contract"
 
 
 def commands_at(path: str) -> Iterator[dict[str, object]]:
@@ -297,7 +298,7 @@ def test_parent_swapped_at_each_step(
         calls = 0
         with monkeypatch.context() as patch:
             for name in ("open", "replace", "unlink"):
-                patch.setattr(memory_tool.os, name, swapping(getattr(os, name)))
+                patch.setattr(os, name, swapping(getattr(os, name)))
             answer = handler.execute(command)
         assert "feathers" not in str(answer)
         if (root / "sub").is_symlink():
@@ -407,13 +408,13 @@ def test_destination_that_appears_meanwhile(
     handler: MemoryToolHandler, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "a").write_text("a", encoding="utf-8")
-    rename = memory_tool._rename_to_free_name
+    rename = files.rename_to_free_name
 
-    def late(*places: memory_tool._Place) -> None:
+    def late(*places: confined.Place) -> None:
         (root / "b").write_text("of another program", encoding="utf-8")
         rename(*places)
 
-    monkeypatch.setattr(memory_tool, "_rename_to_free_name", late)
+    monkeypatch.setattr(files, "rename_to_free_name", late)
     assert "error" in handler.execute(command="rename", old_path=f"{M}/a", new_path=f"{M}/b")
     assert snapshot(root) == {"a": b"a", "b": b"of another program"}
 
@@ -524,19 +525,20 @@ def test_search_is_linear(text: str, old: str, tmp_path: Path) -> None:
     handler.execute(command="view", path=f"{M}/f", view_range=[800_000, -1])
 
 
-def test_lock_file_tampered_with(handler: MemoryToolHandler, root: Path, outside: Path) -> None:
-    record = root.parent / ".memory.lock"
+def test_state_file_tampered_with(handler: MemoryToolHandler, root: Path, outside: Path) -> None:
+    record = root.parent / ".memory.state"
     assert "success" in handler.execute(command="create", path=f"{M}/a", file_text="x")
     for content in (
         b"",
         b"\xff" * 5_000,
-        b"usage x y\n",
-        b"usage 1\n",
-        b"change 9\n",
-        b"change 0 /outside/canary.txt\n",
-        b"change 0 /memories/../../outside/canary.txt\n",
-        b"change -5 /memories/a\n",
-        b"change 0 /memories/a/b/c\n",
+        b"usage 1 5\n",
+        b'{"files": "x", "bytes": 7}\n',
+        b'{"files": -1}\n',
+        b'{"change": 9}\n',
+        b'{"change": "x", "step": "created", "path": ["..", "..", "outside", "canary.txt"]}\n',
+        b'{"change": "x", "step": "moved", "path": ["a"], "to": ["..", "..", "outside", "canary.txt"]}\n',
+        b'{"change": "x", "step": "made", "path": 7}\n',
+        b'{"change": "x", "step": "removed", "path": ["a", "b"], "staged": "../../outside/canary.txt"}\n',
     ):
         record.write_bytes(content)
         assert "success" in handler.execute(command="view", path=f"{M}/a")
@@ -550,15 +552,10 @@ def test_lock_file_tampered_with(handler: MemoryToolHandler, root: Path, outside
         assert "error" in handler.execute(command="create", path=f"{M}/c", file_text="x")
 
 
-def test_own_temporary_name_is_out_of_reach(handler: MemoryToolHandler) -> None:
-    refused_at(handler, f"{M}/.memory-write.tmp")
-    refused_at(handler, f"{M}/sub/.Memory-Write.tmp/x")
-
-
 def test_lock_held_by_another_process_ends_in_an_error(
     handler: MemoryToolHandler, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_tool, "_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
     (root / "f").write_text("x", encoding="utf-8")
     handler.execute(command="create", path=f"{M}/g", file_text="x")
     code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(flush=True); input()"
@@ -576,11 +573,11 @@ def test_lock_held_by_another_process_ends_in_an_error(
 
 
 def test_every_row_of_the_threat_table_has_a_test() -> None:
-    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", DOCUMENT.read_text(encoding="utf-8")))
+    named = set(re.findall(r"`(\w+\.py)::(test_\w+)`", DOCUMENT.read_text(encoding="utf-8")))
     assert named
     defined = {
         (path.name, node.name)
-        for path in Path(__file__).parent.glob("test_*.py")
+        for path in (*Path(__file__).parent.glob("test_*.py"), *CONTRACT.glob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef)
     }

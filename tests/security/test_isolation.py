@@ -45,7 +45,7 @@ HOSTILE = [
     "*",
     "a" * 5_000,
     "\ud800",
-    "journal.jsonl",
+    ".memory.history",
     ".memory.lock",
 ]
 
@@ -56,16 +56,14 @@ def run(handler, command, **params):
 
 def everything(base):
     return {
-        path.relative_to(base).as_posix(): path.read_bytes()
-        for path in base.rglob("*")
-        if path.is_file() and path.name != ".memory.lock"
+        path.relative_to(base).as_posix(): path.read_bytes() for path in base.rglob("*") if path.is_file()
     }
 
 
 @pytest.fixture
 def tenant(tmp_path):
     """Tenant A, with a note, in a base directory below the test's own."""
-    handler = MemoryToolHandler(tmp_path / "base", scope=("a",), journal=True)
+    handler = MemoryToolHandler(tmp_path / "base", scope=("a",), history=True)
     run(handler, "create", path="/memories/notes/plan.md", file_text=SECRET)
     return handler
 
@@ -78,7 +76,7 @@ def test_the_names_are_at_least_thirty_and_none_is_the_tenant():
 def test_nothing_of_one_tenant_is_seen_or_changed_by_another(tenant, tmp_path, scope):
     base = tmp_path / "base"
     before = {path: data for path, data in everything(base).items() if "/memories/" in path}
-    other = MemoryToolHandler(base, scope=scope, journal=True)
+    other = MemoryToolHandler(base, scope=scope, history=True)
     assert other.memory_root != tenant.memory_root
     assert base.resolve() in other.memory_root.parents
 
@@ -100,19 +98,21 @@ def test_nothing_of_one_tenant_is_seen_or_changed_by_another(tenant, tmp_path, s
         run(other, "create", path="/memories/mine", file_text="mine")
         run(other, "rename", old_path="/memories/mine", new_path=path)
     other.clear_all_memory()
-    assert SECRET not in str(other.journal.history())
+    assert SECRET not in str(other.history.versions())
     after = {path: data for path, data in everything(base).items() if "/memories/" in path and path in before}
     assert after == before
 
 
-def test_limits_and_journals_are_each_tenant_s_own(tmp_path):
+def test_limits_and_histories_are_each_tenant_s_own(tmp_path):
     one, other = (
-        MemoryToolHandler(tmp_path / "base", scope=(name,), journal=True, max_files=1) for name in ("a", "b")
+        MemoryToolHandler(tmp_path / "base", scope=(name,), history=True, max_files=1) for name in ("a", "b")
     )
     assert "success" in run(one, "create", path="/memories/x", file_text="x")
     assert "success" in run(other, "create", path="/memories/x", file_text="x")
-    assert [entry.scope for entry in one.journal.history()] == [("a",)]
-    assert [entry.scope for entry in other.journal.history()] == [("b",)]
+    (mine,), (theirs,) = one.history.versions(), other.history.versions()
+    assert one.history.content(mine.id) == b"x" and mine.id != theirs.id
+    for action in (one.history.undo, one.history.redact):
+        assert "no version" in action(theirs.id)["error"]
 
 
 @given(st.lists(st.text(max_size=300), max_size=3), st.lists(st.text(max_size=300), max_size=3))

@@ -1,4 +1,4 @@
-"""history, undo and restore as a person uses them, in this process as `main` is what the script runs."""
+"""history, undo, restore and redact as a person uses them, in this process as `main` is what the script runs."""
 
 from __future__ import annotations
 
@@ -21,53 +21,70 @@ def memory(tmp_path, monkeypatch):
 
 
 def table(text):
-    return [line.split(maxsplit=4) for line in text.splitlines()]
+    return [line.split("  ") for line in text.splitlines()]
 
 
-def test_history_lists_commands_and_those_of_one_path(memory, capsys):
-    assert main(["memory", "history"]) == 0
-    assert [row[2:] for row in table(capsys.readouterr().out)] == [
-        ["create", "/memories/a.md", "ok"],
-        ["create", "/memories/a.md", "ok"],
-        ["create", "/memories/b.md", "ok"],
+def versions(capsys, *arguments):
+    assert main(["memory", "history", *arguments]) == 0
+    return table(capsys.readouterr().out)
+
+
+def test_history_lists_versions_and_those_of_one_path(memory, capsys):
+    assert [row[2:] for row in versions(capsys)] == [
+        ["created", "/memories/a.md", "4 B"],
+        ["modified", "/memories/a.md", "4 B"],
+        ["created", "/memories/b.md", "6 B"],
     ]
-    main(["memory", "history", "/memories/b.md"])
-    assert len(table(capsys.readouterr().out)) == 1
+    assert len(versions(capsys, "/memories/b.md")) == 1
 
 
-def test_undo_takes_back_one_entry(memory, capsys):
-    main(["memory", "history"])
-    second = table(capsys.readouterr().out)[1][0]
+def test_history_shows_what_each_version_changed(memory, capsys):
+    main(["memory", "history", "/memories/a.md", "--diff"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line[:1] in ("+", "-") and "memories" not in line] == [
+        "+one",
+        "-one",
+        "+two",
+    ]
+
+
+def test_undo_takes_back_one_change(memory, capsys):
+    second = versions(capsys)[1][0]
     assert main(["memory", "undo", second]) == 0
     assert "/memories/a.md" in capsys.readouterr().out
     assert (memory / "a.md").read_text("utf-8") == "one\n" and (memory / "b.md").exists()
-    assert main(["memory", "undo", second]) == 0
-    assert "Nothing had to be changed" in capsys.readouterr().out
+    assert main(["memory", "undo", second]) == 2
+    assert "changed since" in capsys.readouterr().err
 
 
 def test_restore_takes_back_everything_after_a_time(memory, capsys):
-    main(["memory", "history"])
-    first = table(capsys.readouterr().out)[0][1]
+    first = versions(capsys)[0][1]
     assert main(["memory", "restore", first]) == 0
     assert [path.name for path in memory.iterdir()] == ["a.md"]
 
 
-def test_clear_says_that_the_journal_keeps_it_and_restore_brings_it_back(memory, capsys):
-    main(["memory", "history"])
-    last = table(capsys.readouterr().out)[-1][1]
+def test_clear_says_that_the_history_keeps_it_and_restore_brings_it_back(memory, capsys):
+    last = versions(capsys)[-1][1]
     main(["memory", "clear", "--yes"])
-    assert "journal" in capsys.readouterr().err and not list(memory.iterdir())
+    assert "memory restore" in capsys.readouterr().err and not list(memory.iterdir())
     assert main(["memory", "restore", last]) == 0
     assert sorted(path.name for path in memory.iterdir()) == ["a.md", "b.md"]
 
 
+def test_redact_takes_the_content_of_a_version_away(memory, capsys):
+    first, second = (row[0] for row in versions(capsys)[:2])
+    assert main(["memory", "redact", first]) == 0
+    assert "Redacted /memories/a.md" in capsys.readouterr().out
+    assert versions(capsys)[0][2:] == ["created", "/memories/a.md", "redacted"]
+    assert main(["memory", "redact", second]) == 2
+    assert "holds now" in capsys.readouterr().err
+    main(["memory", "history", "/memories/a.md", "--diff"])
+    assert "not on record any more" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [
-        (["undo", "nothing"], "not in the journal"),
-        (["restore", "yesterday"], "not a time"),
-        (["restore", "2001-01-01"], "begins at"),
-    ],
+    [(["undo", "nothing"], "no version nothing"), (["restore", "yesterday"], "not a time")],
 )
 def test_what_cannot_be_done_is_told_in_one_line(memory, capsys, arguments, told):
     assert main(["memory", *arguments]) == 2
@@ -75,17 +92,48 @@ def test_what_cannot_be_done_is_told_in_one_line(memory, capsys, arguments, told
     assert told in error and error.count("\n") == 1
 
 
-def test_without_memory_there_is_no_journal_and_none_is_made(tmp_path, monkeypatch, capsys):
+def test_to_look_at_memory_does_not_make_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["memory", "history"]) == 2
-    assert "no journal" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    for action in ("history", "show", "tree", "proposals"):
+        assert main(["memory", action]) == 0
+        assert "nothing in" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("action", ["undo", "restore"])
-def test_undo_and_restore_ask_for_what_they_need(action, capsys):
+@pytest.mark.parametrize("action", ["undo", "restore", "redact", "approve", "reject"])
+def test_what_an_action_needs_is_asked_for(action, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["memory", action])
-    assert re.search("entry.*time", capsys.readouterr().err)
+    assert re.search("required: (VERSION|TIME|NAME)", capsys.readouterr().err)
+
+
+def propose(memory, text="four\n"):
+    session = guarded_memory(memory.parent, proposal="PR 17")
+    session.proposals.note_source("src/app.py")
+    assert "success" in session.execute(command="create", path="/memories/c.md", file_text=text)
+
+
+def test_a_proposal_is_listed_shown_and_approved_by_name(memory, capsys):
+    propose(memory)
+    main(["memory", "proposals"])
+    assert re.search("PR 17  .*Z  /memories/c.md", capsys.readouterr().out)
+    main(["memory", "proposals", "PR 17"])
+    shown = capsys.readouterr().out
+    assert "+four" in shown and "had read: src/app.py" in shown
+    assert not (memory / "c.md").exists()
+    assert main(["memory", "approve", "PR 17", "--as", "Ada"]) == 0
+    assert (memory / "c.md").read_text("utf-8") == "four\n"
+    assert versions(capsys)[-1][-1] == "by Ada"
+    main(["memory", "proposals"])
+    assert "Nothing waits" in capsys.readouterr().out
+
+
+def test_a_proposal_is_rejected_and_an_unknown_one_is_named(memory, capsys):
+    propose(memory)
+    assert main(["memory", "reject", "PR 17"]) == 0
+    for action in ("approve", "reject", "proposals"):
+        assert main(["memory", action, "PR 17"]) == 2
+        assert "no proposal 'PR 17'" in capsys.readouterr().err
+    assert not (memory / "c.md").exists()
 
 
 def test_the_assistant_s_memory_refuses_orders_and_secrets(memory):

@@ -58,7 +58,10 @@ def test_the_environment_goes_before_the_env_file(tmp_path):
 def test_what_cannot_be_a_key_is_said_before_any_request(tmp_path, key, advice):
     with pytest.raises(SettingsError, match=advice) as caught:
         load(tmp_path, {"ANTHROPIC_API_KEY": key})
-    assert ".env" in str(caught.value)
+    assert "ANTHROPIC_API_KEY in the environment" in str(caught.value)
+    with pytest.raises(SettingsError, match=advice) as in_file:
+        load(tmp_path, {}, f'ANTHROPIC_API_KEY="{key}"\n')
+    assert f"ANTHROPIC_API_KEY in {tmp_path / '.env'}" in str(in_file.value)
     assert "\n" not in str(caught.value)
     assert key not in str(caught.value)
 

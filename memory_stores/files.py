@@ -1,0 +1,499 @@
+"""Memory files as plain files in one directory: the store that needs nothing.
+
+Beside `memories/` lie the store's own files: `.memory.lock`, which one writer holds at a time; `.memory.state`, what the
+store holds or how to take back the change under way; `.memory.staged/`, files on their way in or out; and, once a
+history was recorded, `.memory.history/`. A model reaches none of them.
+
+A write is flushed to a staged file and renamed over the old one. Readers see the old file or the new one, whole, and so
+does a restart after a kill; after a power failure the last rename may be missing. While a change of several files is
+made, a reader can see a part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import logging
+import os
+import re
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path as FilePath
+
+from filelock import lock_descriptor, unlock_descriptor
+
+from memory_stores.confined import (
+    FLAGS,
+    Digests,
+    Directory,
+    Place,
+    Tree,
+    chunks_of,
+    created,
+    opened,
+    remove_all,
+    rename_to_free_name,
+    store_errors,
+    swapped,
+    write_flushed,
+)
+from memory_stores.file_versions import FileVersions
+from memory_stores.protocol import (
+    Busy,
+    Entry,
+    FileLimit,
+    Gone,
+    Limits,
+    NotADirectory,
+    NotAFile,
+    NotFound,
+    NotKept,
+    Occupied,
+    Operation,
+    Path,
+    StoreError,
+    StoreLimit,
+    Version,
+)
+from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way, steps_under_way
+
+logger = logging.getLogger(__name__)
+
+LOCK_SECONDS = 30.0
+
+
+class FileStore:
+    """The files in ``directory/memories``, or of one tenant of several below `directory`.
+
+    `scope` names the tenant, by any strings: each has files, lock, limits and history of its own. Limits refuse growth
+    past them, never what shrinks. Files that other programs add count once the store is counted anew: when its state
+    is not known, and before a change is refused.
+
+    Raises ValueError if the memory directory is a link, or on another disk than the one it lies in.
+    """
+
+    def __init__(
+        self,
+        directory: str | FilePath,
+        scope: Sequence[str] = (),
+        *,
+        max_file_bytes: int = Limits().max_file_bytes,
+        max_files: int = Limits().max_files,
+        max_total_bytes: int = Limits().max_total_bytes,
+    ) -> None:
+        base = FilePath(directory, *_scope_directories(scope))
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = base.resolve()
+        self.root = self.directory / "memories"
+        if self.root.is_symlink():
+            raise ValueError(f"{self.root} is a link: give the path of the real directory.")
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        if self.root.stat().st_dev != self.directory.stat().st_dev:
+            raise ValueError(f"{self.root} is on a disk of its own: mount that at {self.directory} instead.")
+        self.limits = Limits(max_file_bytes, max_files, max_total_bytes)
+        self._tree = Tree(str(self.root))
+        self._lock = str(self.directory / ".memory.lock")
+        self._state = Place(None, str(self.directory / ".memory.state"))
+        self._staged = Place(None, str(self.directory / ".memory.staged"))
+        self._versions = FileVersions(self.directory / ".memory.history")
+
+    def find(self, path: Path) -> Entry | None:
+        self._recover()
+        return self._tree.find(path)
+
+    def read(self, path: Path) -> bytes:
+        self._recover()
+        return self._tree.read(path)
+
+    def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
+        self._recover()
+        return self._tree.entries(path, depth)
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[FileChange]:
+        with self._writing(LOCK_SECONDS) as change:
+            try:
+                yield change
+                change.commit()
+            except BaseException:
+                change.roll_back()
+                raise
+
+    def versions(
+        self, path: Path | None = None, *, change_id: str | None = None, after: datetime | None = None
+    ) -> Iterator[Version]:
+        return self._versions.select(path, change_id, after)
+
+    def version(self, version_id: str) -> Version | None:
+        return self._versions.find(version_id)
+
+    def content(self, version_id: str) -> bytes | None:
+        self._recover()
+        for _ in range(3):  # a writer may put the content elsewhere while this looks for it
+            with contextlib.suppress(NotKept):
+                return self._versions.content(version_id, self._holders)
+        return self._versions.content(version_id, self._holders)
+
+    def _holders(self, path: Path) -> Iterator[tuple[Tree, Path]]:
+        """Where content that was once at `path` may be: there, or where the change under way has put it."""
+        yield self._tree, path
+        staged, places = Tree(self._staged.name), [path]
+        for step in steps_under_way(self._state):
+            top = tuple(step["path"])
+            for inner in [place[len(top) :] for place in places if place[: len(top)] == top]:
+                yield from ((staged, (step[key], *inner)) for key in ("staged", "saved") if key in step)
+                if step["step"] == "moved":
+                    places.append((*step["to"], *inner))
+                    yield self._tree, places[-1]
+
+    def history_begins(self) -> datetime | None:
+        return self._versions.begins()
+
+    def close(self) -> None:
+        """Let go of the history's database; the next change opens it again."""
+        self._versions.close()
+
+    def beside(self, name: str) -> FileStore:
+        """Another store of the same tenant, in a hidden directory beside the memory, without limits."""
+        directory, none = self.directory / f".memory.{name}", sys.maxsize
+        return FileStore(directory, max_file_bytes=none, max_files=none, max_total_bytes=none)
+
+    def erase(self) -> None:
+        """Remove the tenant: files, versions, all, and its directory if nothing else lies in it."""
+        with self._locked(LOCK_SECONDS), store_errors():
+            self._versions.close()
+            own = [path.name for path in self.directory.iterdir() if path.name.startswith(".memory.")]
+            for name in ("memories", *own):
+                remove_all(Place(None, str(self.directory / name)).looked())
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
+    def _recover(self) -> None:
+        """Take back the change of a process that was killed, unless a writer is at work."""
+        if is_under_way(self._state):
+            with contextlib.suppress(StoreError), self._writing(0):
+                pass
+
+    @contextlib.contextmanager
+    def _writing(self, seconds: float) -> Iterator[FileChange]:
+        """A change under the lock, once what a killed process left is brought to its end."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._locked(seconds))
+            with store_errors():
+                log = stack.enter_context(contextlib.closing(UndoLog(self._state)))
+                staging = stack.enter_context(self._staging_directory())
+                staged = Tree(self._staged.name)
+                change = FileChange(str(self.root), self._versions, log, staging, staged, self.limits)
+                change.recover()
+            yield change
+
+    def _staging_directory(self) -> Directory:
+        with contextlib.suppress(FileNotFoundError):
+            return Directory(self._staged)
+        self._staged.make()
+        return Directory(self._staged)
+
+    @contextlib.contextmanager
+    def _locked(self, seconds: float) -> Iterator[None]:
+        """Hold the lock that all threads and processes on the directory share."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with store_errors():
+                lock = self._open_lock()
+            try:
+                while not lock_descriptor(lock, blocking=False):
+                    if time.monotonic() >= deadline:
+                        raise Busy
+                    time.sleep(0.002)
+                if os.fstat(lock).st_nlink:  # else the tenant was erased meanwhile, and the lock with it
+                    try:
+                        yield
+                    finally:
+                        unlock_descriptor(lock)
+                    return
+            finally:
+                os.close(lock)
+
+    def _open_lock(self) -> int:
+        try:
+            return os.open(self._lock, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
+        except FileNotFoundError:
+            raise Gone from None
+
+
+class FileChange:
+    """One change under the lock, carried out step by step; the undo log says how to take each step back."""
+
+    def __init__(
+        self,
+        root: str,
+        versions: FileVersions,
+        log: UndoLog,
+        staging: Directory,
+        staged_tree: Tree,
+        limits: Limits,
+    ) -> None:
+        self._digests: Digests = {}
+        self._tree, self._versions, self._log = Tree(root, self._digests), versions, log
+        self._staging, self._staged_tree = staging, staged_tree
+        self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
+        self._id = uuid.uuid4().hex
+        self._usage = self._usage_before = log.usage()
+        self._recorded = self._committed = False
+        self._read: set[Path] = set()
+        self._displaced: list[tuple[Path, str]] = []
+        self._names = map(str, itertools.count())
+        self._steps: list[Step] = []
+        log.begin(self._id)
+
+    def find(self, path: Path) -> Entry | None:
+        return self._tree.find(path)
+
+    def read(self, path: Path) -> bytes:
+        data = self._tree.read(path)
+        self._read.add(path)
+        return data
+
+    def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
+        return self._tree.entries(path, depth)
+
+    def write(self, path: Path, data: bytes) -> None:
+        self._put(path, len(data), [data])
+
+    def remove(self, path: Path) -> None:
+        names = [path]
+        if not path:
+            with self._tree.at(path) as root, Directory(root) as directory:
+                names = [(entry.name,) for entry in directory.entries()]
+        for name in names:
+            self._remove(name)
+
+    def move(self, old: Path, new: Path) -> None:
+        try:
+            with self._tree.at(old) as source:
+                if source.found is None:
+                    raise NotFound(old)
+                self._move(source, old, new)
+        except NotADirectory as error:
+            raise (NotFound(old) if error.path == old else error) from None
+
+    def newest(self, path: Path) -> Version | None:
+        return self._versions.newest(path)
+
+    def digest(self, path: Path) -> str | None:
+        return self._tree.digest(path)
+
+    def record(self, path: Path, operation: Operation, created_by: str | None) -> None:
+        self._note_recorded()
+        entry = None if operation == "deleted" else self.find(path)
+        digest = self.digest(path) if entry else None
+        self._versions.add(self._id, path, operation, digest, entry.size if entry else None, created_by)
+
+    def put_back(self, path: Path, version_id: str) -> None:
+        with self._versions.opened_content(version_id, self._holders) as (file, size):
+            self._put(path, size, chunks_of(file))
+
+    def redact(self, version_id: str) -> None:
+        self._note_recorded()
+        self._versions.redact(version_id)
+
+    def prune(self, keep: timedelta | int) -> None:
+        self._note_recorded()
+        self._versions.prune(keep)
+
+    def commit(self) -> None:
+        """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
+        if not self._steps:
+            return
+        if self._recorded:
+            self._versions.commit()
+        elif self._displaced:
+            self._note("committed", ())
+        self._committed = True
+        try:
+            self._clean_up(self._steps)
+            self._log.end(self._usage)
+        except OSError:
+            logger.exception("a change is kept, and the next one will clean up after it")
+
+    def roll_back(self) -> None:
+        """Take back every step, newest first."""
+        if self._committed:
+            return
+        self._versions.roll_back()
+        if self._steps:
+            self._take_back(self._steps)
+            self._log.end(self._usage_before)
+
+    def recover(self) -> None:
+        """Bring to its end what a killed process left: forward if its versions were written, else back."""
+        steps = self._log.unfinished()
+        if not steps:
+            return
+        kinds = {step["step"] for step in steps}
+        if "committed" in kinds or ("recorded" in kinds and self._versions.has(steps[0]["change"])):
+            self._clean_up(steps)
+        else:
+            self._take_back(steps)
+            if "recorded" in kinds:
+                self._versions.drop_unused()
+        self._log.end(None)
+        self._usage = self._usage_before = None
+
+    def _holders(self, path: Path) -> Iterator[tuple[Tree, Path]]:
+        """Where content that was once at `path` may be: there, or put aside by this change."""
+        yield self._tree, path
+        for place, name in self._displaced:
+            if path[: len(place)] == place:
+                yield self._staged_tree, (name, *path[len(place) :])
+
+    def _note_recorded(self) -> None:
+        if not self._recorded:
+            self._recorded = True
+            self._note("recorded", ())
+
+    def _note(self, step: str, path: Path, **details: object) -> None:
+        noted = {"step": step, "path": list(path), **details}
+        self._log.note(**noted)
+        self._steps.append(noted)
+
+    def _put(self, path: Path, size: int, chunks: Iterable[bytes]) -> None:
+        was_read = path in self._read
+        with self._tree.at(path, None if was_read else self._make) as place:
+            if place.found is None and was_read:
+                raise NotADirectory(path)  # another program took it away: an edit does not make it anew
+            if place.found and not place.is_file:
+                raise NotAFile(path)
+            if size > max(self._max_file_bytes, place.size):
+                raise FileLimit(path, limit=self._max_file_bytes)
+            self._use(0 if place.found else 1, size - place.size)
+            name, saved = next(self._names), next(self._names)
+            staged = self._staging.place(name)
+            with created(staged) as file:
+                inode = os.fstat(file).st_ino
+                kind = "created" if place.found is None else "replaced"
+                self._note(kind, path, staged=name, saved=saved, inode=inode)
+                write_flushed(file, chunks)
+            if place.found is None:
+                rename_to_free_name(staged, place)
+                return
+            if not swapped(staged, place):
+                self._save(place, self._staging.place(saved), path)
+                staged.replace(place)
+            self._displaced += [(path, name), (path, saved)]
+
+    def _save(self, place: Place, saved: Place, path: Path) -> None:
+        """Put a file aside, for systems that cannot swap; nobody may read one with a second name, so it may be missing."""
+        if place.has_second_name:
+            rename_to_free_name(place, saved)
+        else:
+            with opened(place, path) as old, created(saved) as copy:
+                write_flushed(copy, chunks_of(old))
+
+    def _make(self, place: Place, path: Path) -> None:
+        self._note("made", path)
+        place.make()
+
+    def _remove(self, path: Path) -> None:
+        try:
+            with self._tree.at(path) as place:
+                if place.found is None:
+                    raise NotFound(path)
+                gone = self._counted(path, sys.maxsize) if place.is_directory else _usage_of(place)
+                name = next(self._names)
+                self._note("removed", path, staged=name)
+                remove_all(self._staging.find(name))  # what a writer left that was killed before it took note
+                rename_to_free_name(place, self._staging.place(name))
+                self._displaced.append((path, name))
+                self._use(-gone.files, -gone.size)
+        except NotADirectory:
+            raise NotFound(path) from None
+
+    def _move(self, source: Place, old: Path, new: Path) -> None:
+        with self._tree.at(new, self._make) as target:
+            if target.found:
+                raise Occupied(new)
+            self._note("moved", old, to=list(new))
+            rename_to_free_name(source, target)
+
+    def _use(self, files: int, size: int) -> None:
+        """Add to the usage; growth past a limit is refused, once the files have been counted anew."""
+        grows = files > 0 or size > 0
+        after = self._usage and self._usage.plus(files, size)
+        if grows and (after is None or after.exceeds(self._limits)):
+            after = self._counted((), self._limits.files + 1).plus(files, size)
+            if after.exceeds(self._limits):
+                raise StoreLimit(limit=self._limits.files, size=self._limits.size)
+        self._usage = after
+
+    def _counted(self, path: Path, most: int) -> Usage:
+        """The usage below a directory, counting `most` files at most."""
+        files = (entry for entry in self._tree.entries(path, None) if not entry.is_directory)
+        sizes = [entry.size for entry in itertools.islice(files, min(most, sys.maxsize))]
+        return Usage(len(sizes), sum(sizes))
+
+    def _clean_up(self, steps: Sequence[Step]) -> None:
+        """Let go of what the steps put aside; content that a version needs goes into the history."""
+        recorded = any(step["step"] == "recorded" for step in steps)
+        needed = recorded or self._versions.exist()
+        for name in _put_aside(steps):
+            place = self._staging.find(name)
+            if needed and place.found is not None:
+                self._versions.keep(place, self._digests)
+            remove_all(place.looked())
+        if recorded:
+            self._versions.drop_unused()
+
+    def _take_back(self, steps: Sequence[Step]) -> None:
+        copies: set[int] = set()
+        for step in reversed(steps):
+            with contextlib.suppress(OSError, StoreError):
+                self._take_back_step(step, tuple(step["path"]), copies)
+        for name in _put_aside(steps):
+            remove_all(self._staging.find(name))
+
+    def _take_back_step(self, step: Step, path: Path, copies: set[int]) -> None:
+        """Only what is still what the step made is touched: its file, or one of the `copies` put back in its place."""
+        with self._tree.at(path) as place:
+            is_ours = place.inode in {step.get("inode"), *copies}
+            match step["step"]:
+                case "made":
+                    place.rmdir()
+                case "created" if is_ours:
+                    place.unlink()
+                case "replaced" if is_ours:
+                    saved = self._staging.find(step["saved"])
+                    old = self._staging.place(step["staged"]) if saved.found is None else saved
+                    copies.add(old.looked().inode)
+                    old.replace(place)
+                case "removed":
+                    rename_to_free_name(self._staging.place(step["staged"]), place)
+                case "moved":
+                    with self._tree.at(tuple(step["to"])) as target:
+                        rename_to_free_name(target, place)
+
+
+def _put_aside(steps: Sequence[Step]) -> list[str]:
+    """The names in the staging directory that these steps may have left."""
+    return [step[key] for step in steps for key in ("staged", "saved") if key in step]
+
+
+def _usage_of(place: Place) -> Usage:
+    return Usage(1, place.size) if place.is_file else Usage(0, 0)
+
+
+def _scope_directories(scope: Sequence[str]) -> list[str]:
+    """A directory name for each part: no two share one, on disks without case or with reserved names either."""
+    if isinstance(scope, str):
+        raise TypeError(f"scope is the string {scope!r}: give a sequence of strings, such as ({scope!r},).")
+    names = []
+    for data in (part.encode("utf-8", "surrogatepass") for part in scope):
+        name = re.sub(rb"[^a-z0-9_-]", lambda found: f"%{found[0].hex()}".encode(), data).decode()
+        names.append(
+            f"scope-{name if len(name) <= 100 else f'{name[:30]}~{hashlib.sha256(data).hexdigest()}'}"
+        )
+    return names

@@ -1,0 +1,284 @@
+"""The history of a memory, and the way back, over any store that keeps versions.
+
+The words are those of Anthropic's hosted memory stores (`client.beta.memory_stores` in the SDK): each change makes
+immutable versions, one a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias, TypeVar
+
+from memory_stores.protocol import (
+    Change,
+    MemoryStore,
+    NotKept,
+    Path,
+    Version,
+    VersionedChange,
+    VersionedStore,
+    parts,
+    spelled,
+)
+
+Answer: TypeAlias = dict[str, str]
+_Found = TypeVar("_Found")
+
+
+class HistoryError(Exception):
+    """What cannot be undone, restored or redacted; the message is a sentence for who asked."""
+
+
+class History:
+    """The versions of a store. `answer` turns what a function returns or raises into ``{"success"|"error": text}``.
+
+    Undo, restore and redact are changes themselves: each happens whole or not at all. With `created_by`, undo and
+    restore are recorded as well. Screens are not asked.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        answer: Callable[[Callable[[], str]], Answer],
+        created_by: str | None = None,
+        keep: timedelta | int | None = None,
+    ) -> None:
+        self._store, self._answer = store, answer
+        self._created_by, self._keep = created_by, keep
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Change]:
+        """A change of the store, recorded if a history is."""
+        if self._created_by is None:
+            with self._store.change() as change:
+                yield change
+        else:
+            with self._versioned().change() as versioned:
+                yield RecordedChange(versioned, self._created_by)
+                if self._keep is not None:
+                    versioned.prune(self._keep)
+
+    def versions(self, path: str | None = None) -> list[Version]:
+        """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given. Raises HistoryError."""
+        store = self._store
+        if not isinstance(store, VersionedStore):
+            return []
+        return self._told(lambda: list(store.versions(None if path is None else parts(path))))
+
+    def content(self, version_id: str) -> bytes | None:
+        """The bytes after a version, None for a deletion. Raises HistoryError if they are not known."""
+        version = self._told(lambda: self._version(version_id))
+        if version.redacted:
+            raise HistoryError(f"The content of version {version_id} was redacted.")
+        return self._told(lambda: self._versioned().content(version_id))
+
+    def _told(self, read: Callable[[], _Found]) -> _Found:
+        """What a store finds, or what it says in a sentence for people."""
+        found: list[_Found] = []
+
+        def look() -> str:
+            found.append(read())
+            return ""
+
+        answer = self._answer(look)
+        if not found:
+            raise HistoryError(answer["error"])
+        return found[0]
+
+    def undo(self, version_id: str) -> Answer:
+        """Take back the whole change that made a version: ``{"success": the paths that this changed}``.
+
+        Refused if one of its paths has changed since.
+        """
+        return self._answer(lambda: self._set_back(lambda change: self._before_change(change, version_id)))
+
+    def restore(self, until: datetime) -> Answer:
+        """Make every path that changed after a time what it was then; `until` is inclusive, a naive one is local.
+
+        What other programs did meanwhile to these paths is taken back with it. Paths that no change on record touched
+        stay as they are.
+        """
+        return self._answer(lambda: self._set_back(lambda _: self._at(until.astimezone(UTC))))
+
+    def redact(self, version_id: str) -> Answer:
+        """Take content, hash and size of a version away for good, of every version of its path with that hash.
+
+        That it was stays on record. Refused for what is still in the memory.
+        """
+        return self._answer(lambda: self._redact(version_id))
+
+    def _redact(self, version_id: str) -> str:
+        version = self._version(version_id)
+        if version.content_sha256 is None:
+            what = "was redacted already" if version.redacted else "is a deletion: it has no content"
+            raise HistoryError(f"Version {version_id} {what}.")
+        with self._versioned().change() as change:
+            if change.digest(parts(version.path)) == version.content_sha256:
+                raise HistoryError(
+                    f"Version {version_id} is what {version.path} holds now: change or delete the file first."
+                )
+            change.redact(version_id)
+        return f"Redacted {version.path} as of {version.created_at.isoformat()}"
+
+    def _set_back(self, wanted: Callable[[VersionedChange], dict[Path, Version | None]]) -> str:
+        with self._versioned().change() as change:
+            different = {
+                path: version
+                for path, version in wanted(change).items()
+                if change.digest(path) != (version and self._digest(version))
+            }
+            recorded = change if self._created_by is None else RecordedChange(change, self._created_by)
+            for path in [path for path, version in different.items() if version is None]:
+                remove_file(recorded, path)
+            for path, version in different.items():
+                if version is not None:
+                    make_room(recorded, path)
+                    try:
+                        recorded.put_back(path, version.id)
+                    except NotKept:
+                        raise HistoryError(
+                            f"{version.path} cannot be put back: that content is gone."
+                        ) from None
+            if self._created_by is not None and self._keep is not None:
+                change.prune(self._keep)
+        return "\n".join(sorted(map(spelled, different))) or "Nothing had to be changed."
+
+    def _digest(self, version: Version) -> str | None:
+        if version.redacted:
+            raise HistoryError(f"{version.path} cannot be put back: that content was redacted.")
+        return version.content_sha256
+
+    def _before_change(self, change: VersionedChange, version_id: str) -> dict[Path, Version | None]:
+        """What each path of a change was before it. Refused if one has changed since."""
+        store = self._versioned()
+        wanted: dict[Path, Version | None] = {}
+        for version in store.versions(change_id=self._version(version_id).change_id):
+            path = parts(version.path)
+            if change.digest(path) != self._digest(version):
+                raise HistoryError(
+                    f"{version.path} has changed since: undo what came later first, or restore a time."
+                )
+            earlier = list(itertools.takewhile(_other_than(version), store.versions(path)))
+            wanted[path] = _last(earlier)
+            if not earlier and version.operation != "created":
+                raise HistoryError(
+                    f"What {version.path} was before is not on record any more{self._begins()}."
+                )
+        return wanted
+
+    def _at(self, until: datetime) -> dict[Path, Version | None]:
+        """What each path that has changed since was at a time."""
+        store = self._versioned()
+        begins = store.history_begins()
+        if begins is not None and until < begins:
+            raise HistoryError(f"What was then is not on record any more{self._begins()}.")
+        wanted: dict[Path, Version | None] = {}
+        for name in dict.fromkeys(version.path for version in store.versions(after=until)):
+            path = parts(name)
+            wanted[path] = _last(
+                version
+                for number, version in enumerate(store.versions(path))
+                # A first version that nobody made is of a file that was there before the history.
+                if version.created_at <= until or (number == 0 and version.created_by is None)
+            )
+        return wanted
+
+    def _version(self, version_id: str) -> Version:
+        version = self._versioned().version(version_id)
+        if version is None:
+            raise HistoryError(f"There is no version {version_id} in the history{self._begins()}.")
+        return version
+
+    def _begins(self) -> str:
+        begins = self._versioned().history_begins()
+        return f", which begins after {begins.isoformat()}" if begins else ""
+
+    def _versioned(self) -> VersionedStore:
+        if not isinstance(self._store, VersionedStore):
+            raise HistoryError("This store keeps no history.")
+        return self._store
+
+
+class RecordedChange:
+    """A change that writes a version of each file that it creates, modifies or deletes."""
+
+    def __init__(self, change: VersionedChange, created_by: str) -> None:
+        self._change, self._created_by = change, created_by
+        self.find, self.read, self.entries = change.find, change.read, change.entries
+
+    def write(self, path: Path, data: bytes) -> None:
+        with self._recorded_write(path):
+            self._change.write(path, data)
+
+    def put_back(self, path: Path, version_id: str) -> None:
+        with self._recorded_write(path):
+            self._change.put_back(path, version_id)
+
+    def remove(self, path: Path) -> None:
+        files = self._files(path)
+        self._change.remove(path)
+        for file in files:
+            self._change.record(file, "deleted", self._created_by)
+
+    def move(self, old: Path, new: Path) -> None:
+        files = self._files(old)
+        self._change.move(old, new)
+        for file in files:
+            self._change.record(file, "deleted", self._created_by)
+        for file in files:
+            self._change.record((*new, *file[len(old) :]), "created", self._created_by)
+
+    @contextlib.contextmanager
+    def _recorded_write(self, path: Path) -> Iterator[None]:
+        existed = self._meet(path)
+        yield
+        self._change.record(path, "modified" if existed else "created", self._created_by)
+
+    def _files(self, path: Path) -> list[Path]:
+        """The files at or below a path, all met by the history."""
+        entry = self._change.find(path)
+        if entry is None:
+            return []
+        entries = self._change.entries(path) if entry.is_directory else [entry]
+        return [entry.path for entry in entries if not entry.is_directory and self._meet(entry.path)]
+
+    def _meet(self, path: Path) -> bool:
+        """Whether there is a file, one that can be read; what something else wrote to it is recorded first."""
+        digest, newest = self._change.digest(path), self._change.newest(path)
+        if digest != (newest and newest.content_sha256):
+            known = newest is not None and newest.operation != "deleted"
+            self._change.record(
+                path, "deleted" if digest is None else "modified" if known else "created", None
+            )
+        return digest is not None
+
+
+def remove_file(change: Change, path: Path) -> None:
+    """Remove a file, and the directories that it leaves empty."""
+    change.remove(path)
+    for depth in range(len(path) - 1, 0, -1):
+        if len(list(itertools.islice(change.entries(path[:depth], 1), 2))) > 1:
+            break
+        change.remove(path[:depth])
+
+
+def make_room(change: Change, path: Path) -> None:
+    """Remove directories in the place of a file, if no file is in them."""
+    entry = change.find(path)
+    if entry and entry.is_directory and all(below.is_directory for below in change.entries(path)):
+        change.remove(path)
+
+
+def _last(versions: Iterable[Version]) -> Version | None:
+    """The last of some versions of a path; None where there was no file then."""
+    last = None
+    for version in versions:
+        last = version
+    return None if last is None or last.operation == "deleted" else last
+
+
+def _other_than(version: Version) -> Callable[[Version], bool]:
+    return lambda other: other.id != version.id

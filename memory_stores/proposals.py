@@ -1,0 +1,486 @@
+"""Proposals: what a session writes is its own to read, and nobody else's until a person approves it.
+
+Over any store that can hold something beside the memory. A `Draft` reads through to the memory below and keeps its own
+writes apart; `Proposals` is for the people who look at them. What a text says has no part in it: that nothing reaches
+the memory without a person holds by structure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, TypeAlias
+
+from memory_stores.history import RecordedChange, make_room, remove_file
+from memory_stores.protocol import (
+    Change,
+    Entry,
+    FileLimit,
+    IsDirectory,
+    Limits,
+    MemoryStore,
+    NotADirectory,
+    NotAFile,
+    NotFound,
+    Occupied,
+    Path,
+    ProposableStore,
+    Reader,
+    StoreLimit,
+    VersionedStore,
+    parts,
+    spelled,
+)
+
+Answer: TypeAlias = dict[str, str]
+Screen: TypeAlias = Callable[[str, str], str | None]
+
+
+class ProposalError(Exception):
+    """What cannot be approved, rejected or shown; the message is a sentence for who asked."""
+
+
+class Mark(NamedTuple):
+    """What a screen says of a line (from 1) that a proposal adds: for the person who looks, not a verdict."""
+
+    line: int
+    reason: str
+
+
+class ProposedFile(NamedTuple):
+    """One file of a proposal. A text is None where there is no file; `sources` had been read when it was written."""
+
+    path: str
+    before: str | None
+    after: str | None
+    diff: str
+    marks: tuple[Mark, ...]
+    sources: tuple[str, ...]
+
+
+class Proposal(NamedTuple):
+    """A proposal as it is listed; `created_at` is aware (UTC)."""
+
+    name: str
+    created_at: datetime
+    paths: tuple[str, ...]
+
+
+class Proposals:
+    """The proposals of one tenant, and `draft`, the one that this session writes to, if any.
+
+    `answer` turns what a function returns or raises into ``{"success"|"error": text}``. Proposals older than `keep`, or
+    the oldest when all together hold more bytes than that, are dropped.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        answer: Callable[[Callable[[], str]], Answer],
+        name: str | None = None,
+        screens: Sequence[Screen] = (),
+        keep: timedelta | int | None = None,
+    ) -> None:
+        self._store, self._answer, self._screens, self._keep = store, answer, tuple(screens), keep
+        self.draft: Draft | None = None
+        if name is not None and isinstance(store, ProposableStore):
+            self._drop_ended()
+            self.draft = Draft(store, name)
+
+    def list(self) -> Sequence[Proposal]:
+        """Every proposal, oldest first."""
+        self._drop_ended()
+        found = [Draft(store, name) for store, name in self._named()]
+        return sorted((draft.summary() for draft in found), key=lambda proposal: proposal.created_at)
+
+    def diff(self, name: str) -> Sequence[ProposedFile]:
+        """The files of a proposal against the memory as it is now. Raises ProposalError for an unknown name."""
+        draft = self._known(name)
+        return [self._shown(draft, path) for path in draft.paths()]
+
+    def approve(self, name: str, paths: Iterable[str] | None = None, *, by: str = "") -> Answer:
+        """Put a proposal, or some of its files, into the memory: one change, recorded as made by `by`.
+
+        Refused as a whole, with both texts, if one of the files was changed in the memory since it was proposed.
+        """
+        return self._answer(lambda: self._approve(name, paths, by))
+
+    def reject(self, name: str) -> Answer:
+        """Drop a proposal."""
+        return self._answer(lambda: self._reject(name))
+
+    def note_source(self, path: str) -> None:
+        """Note that this session has read a file; what it writes from now on says so."""
+        if self.draft is not None:
+            self.draft.note_source(path)
+
+    def _approve(self, name: str, paths: Iterable[str] | None, by: str) -> str:
+        draft = self._known(name)
+        chosen = draft.paths() if paths is None else [parts(path) for path in paths]
+        unknown = [path for path in chosen if path not in draft.paths()]
+        if unknown:
+            raise ProposalError(f"{spelled(unknown[0])} is not in the proposal {name!r}.")
+        with self._recorded_change(by) as change:
+            for path in chosen:
+                draft.check_unchanged(path, change)
+            for path in chosen:
+                if draft.after(path) is None and change.find(path):
+                    remove_file(change, path)
+            for path in chosen:
+                text = draft.after(path)
+                if text is not None:
+                    make_room(change, path)
+                    change.write(path, text)
+        draft.drop(chosen)
+        return "\n".join(map(spelled, chosen))
+
+    def _reject(self, name: str) -> str:
+        draft = self._known(name)
+        draft.drop(draft.paths())
+        return f"Rejected {name}"
+
+    @contextlib.contextmanager
+    def _recorded_change(self, by: str) -> Iterator[Change]:
+        if isinstance(self._store, VersionedStore):
+            with self._store.change() as versioned:
+                yield RecordedChange(versioned, by)
+        else:
+            with self._store.change() as change:
+                yield change
+
+    def _known(self, name: str) -> Draft:
+        self._drop_ended()
+        for store, known in self._named():
+            if known == name:
+                return Draft(store, name)
+        raise ProposalError(f"There is no proposal {name!r}.")
+
+    def _named(self) -> Sequence[tuple[ProposableStore, str]]:
+        if not isinstance(self._store, ProposableStore):
+            return []
+        area = self._store.beside(_AREA)
+        entries = [entry.path for entry in area.entries((), 1)][1:]
+        manifests = [_manifest(area, path[0]) for path in entries]
+        return [(self._store, manifest["name"]) for manifest in manifests if manifest["files"]]
+
+    def _shown(self, draft: Draft, path: Path) -> ProposedFile:
+        name = spelled(path)
+        before, after = _text(_content(self._store, path)), _text(draft.after(path))
+        lines = difflib.unified_diff(
+            (before or "").splitlines(True), (after or "").splitlines(True), name, name
+        )
+        added = _added_lines(before or "", after or "")
+        marks = [Mark(number, reason) for number, line in added for reason in self._reasons(name, line)]
+        return ProposedFile(name, before, after, "".join(lines), tuple(marks), draft.sources(path))
+
+    def _reasons(self, path: str, line: str) -> Iterator[str]:
+        return filter(None, (screen(path, line) for screen in self._screens))
+
+    def _drop_ended(self) -> None:
+        if self._keep is None:
+            return
+        drafts = sorted(
+            (Draft(store, name) for store, name in self._named()),
+            key=lambda draft: draft.summary().created_at,
+        )
+        left = sum(draft.size() for draft in drafts)
+        for draft in drafts:
+            if isinstance(self._keep, timedelta):
+                ended = draft.summary().created_at < datetime.now(UTC) - self._keep
+            else:
+                ended = left > self._keep
+            left -= draft.size()
+            if ended:
+                draft.drop(draft.paths())
+
+
+_AREA = "proposals"
+_MANIFEST = "proposal.json"
+_FILES = "files"
+
+
+class Draft:
+    """The memory as one proposal would make it: reads through to the store below, and keeps its writes apart.
+
+    In the area beside the memory each proposal has a directory: the files that it writes, and a manifest that says for
+    each file that it changes what the memory held then (its SHA-256, or None) and what the session had read.
+    """
+
+    def __init__(self, below: ProposableStore, name: str) -> None:
+        self._below, self._name = below, name
+        self._area = below.beside(_AREA)
+        self._key = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        self._read: list[str] = []
+
+    def find(self, path: Path) -> Entry | None:
+        return self._view(self._area).find(path)
+
+    def read(self, path: Path) -> bytes:
+        return self._view(self._area).read(path)
+
+    def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
+        return self._view(self._area).entries(path, depth)
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[DraftChange]:
+        with self._area.change() as change:
+            manifest = self._manifest(change)
+            yield DraftChange(self._below, change, self._key, manifest, self._below.limits, tuple(self._read))
+            _save(change, self._key, manifest)
+
+    def note_source(self, path: str) -> None:
+        if path not in self._read:
+            self._read.append(path)
+
+    def paths(self) -> list[Path]:
+        """The files that the proposal changes."""
+        return [parts(path) for path in sorted(self._manifest(self._area)["files"])]
+
+    def after(self, path: Path) -> bytes | None:
+        """What a file would hold; None if it would be gone."""
+        return _content(self._area, (self._key, _FILES, *path))
+
+    def sources(self, path: Path) -> tuple[str, ...]:
+        return tuple(self._manifest(self._area)["files"][spelled(path)]["sources"])
+
+    def size(self) -> int:
+        return sum(len(self.after(path) or b"") for path in self.paths())
+
+    def summary(self) -> Proposal:
+        manifest = self._manifest(self._area)
+        moment = datetime.fromisoformat(manifest["created_at"])
+        return Proposal(self._name, moment, tuple(sorted(manifest["files"])))
+
+    def check_unchanged(self, path: Path, memory: Reader) -> None:
+        """Raise ProposalError if the memory does not hold what it held when the file was proposed."""
+        now, after = _content(memory, path), self.after(path)
+        base = self._manifest(self._area)["files"][spelled(path)]["base"]
+        if _digest(now) != base and now != after:
+            raise ProposalError(
+                f"{spelled(path)} was changed since it was proposed, so nothing was approved.\n"
+                f"--- in the memory now\n{_text(now) or '(nothing)'}\n--- proposed\n{_text(after) or '(nothing)'}"
+            )
+
+    def drop(self, paths: Sequence[Path]) -> None:
+        """Take files out of the proposal; with its last file it ends."""
+        with self._area.change() as change:
+            manifest = self._manifest(change)
+            for path in paths:
+                manifest["files"].pop(spelled(path), None)
+                with contextlib.suppress(NotFound):
+                    change.remove((self._key, _FILES, *path))
+            if manifest["files"]:
+                _save(change, self._key, manifest)
+            else:
+                with contextlib.suppress(NotFound):
+                    change.remove((self._key,))
+
+    def _view(self, area: Reader) -> _View:
+        return _View(self._below, area, self._key, self._manifest(area))
+
+    def _manifest(self, area: Reader) -> dict[str, Any]:
+        return _manifest(area, self._key, self._name)
+
+
+class _View:
+    """The memory below with a proposal laid over it."""
+
+    def __init__(self, below: Reader, area: Reader, key: str, manifest: dict[str, Any]) -> None:
+        self._below, self._area, self._top, self._manifest = below, area, (key, _FILES), manifest
+
+    def find(self, path: Path) -> Entry | None:
+        own = self._area.find((*self._top, *path))
+        if own is not None:
+            return own._replace(path=path)
+        return None if self._is_hidden(path) else self._below.find(path)
+
+    def read(self, path: Path) -> bytes:
+        try:
+            return self._area.read((*self._top, *path))
+        except NotFound:
+            if self._is_hidden(path):
+                raise NotFound(path) from None
+            return self._below.read(path)
+        except IsDirectory:
+            raise IsDirectory(path) from None
+
+    def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
+        entry = self.find(path)
+        if entry is None:
+            raise NotFound(path)
+        if not entry.is_directory:
+            raise NotADirectory(path)
+        last: Path | None = None
+        for found in heapq.merge(
+            self._own(path, depth), self._shown(path, depth), key=lambda found: found.path
+        ):
+            if found.path != last:
+                yield found
+            last = found.path
+
+    def _own(self, path: Path, depth: int | None) -> Iterator[Entry]:
+        with contextlib.suppress(NotFound, NotADirectory):
+            for entry in self._area.entries((*self._top, *path), depth):
+                yield entry._replace(path=entry.path[len(self._top) :])
+
+    def _shown(self, path: Path, depth: int | None) -> Iterator[Entry]:
+        with contextlib.suppress(NotFound, NotADirectory):
+            entries = self._below.entries(path, depth)
+            yield from (entry for entry in entries if not self._is_hidden(entry.path))
+
+    def _is_hidden(self, path: Path) -> bool:
+        """Whether the proposal removed what is at a path below, or has a file where a directory above it was."""
+        removed = self._manifest["removed"]
+        return any(list(path[:depth]) in removed for depth in range(1, len(path) + 1))
+
+
+class DraftChange(_View):
+    """A change of a draft, under the limits that the memory has."""
+
+    def __init__(
+        self,
+        below: Reader,
+        area: Change,
+        key: str,
+        manifest: dict[str, Any],
+        limits: Limits,
+        sources: tuple[str, ...],
+    ) -> None:
+        super().__init__(below, area, key, manifest)
+        self._area: Change = area
+        self._limits, self._sources = limits, sources
+        self._bases: dict[Path, str | None] = {}
+        self._usage: tuple[int, int] | None = None
+
+    def read(self, path: Path) -> bytes:
+        data = super().read(path)
+        self._bases.setdefault(path, _digest(data))
+        return data
+
+    def write(self, path: Path, data: bytes) -> None:
+        entry = self.find(path)
+        if entry and entry.is_directory:
+            raise NotAFile(path)
+        self._check_parents(path)
+        size = entry.size if entry else 0
+        if len(data) > max(self._limits.max_file_bytes, size):
+            raise FileLimit(path, limit=self._limits.max_file_bytes)
+        self._use(0 if entry else 1, len(data) - size)
+        self._note(path)
+        self._area.write((*self._top, *path), data)
+
+    def remove(self, path: Path) -> None:
+        entry = self.find(path)
+        if entry is None:
+            raise NotFound(path)
+        for found in [entry] if path else list(self.entries((), 1))[1:]:
+            self._remove(found)
+
+    def move(self, old: Path, new: Path) -> None:
+        source = self.find(old)
+        if source is None:
+            raise NotFound(old)
+        if self.find(new) is not None:
+            raise Occupied(new)
+        self._check_parents(new)
+        files = [entry.path for entry in self._files(source)]
+        if source.is_directory and not files:
+            self._make_directory(new)
+        for file in files:
+            data = self.read(file)
+            self._remove(Entry(file, len(data)))
+            self.write((*new, *file[len(old) :]), data)
+        if source.is_directory:
+            self._remove(source)
+
+    def _remove(self, entry: Entry) -> None:
+        files = list(self._files(entry))
+        for file in files:
+            self._note(file.path)
+        self._use(-len(files), -sum(file.size for file in files))
+        with contextlib.suppress(NotFound, NotADirectory):
+            self._area.remove((*self._top, *entry.path))
+        if self._below.find(entry.path) is not None and not self._is_hidden(entry.path):
+            self._manifest["removed"].append(list(entry.path))
+        for file in files:
+            if self._manifest["files"][spelled(file.path)]["base"] is None:
+                del self._manifest["files"][spelled(file.path)]  # the proposal alone had it
+
+    def _files(self, entry: Entry) -> Iterator[Entry]:
+        entries = self.entries(entry.path) if entry.is_directory else iter([entry])
+        return (found for found in entries if not found.is_directory)
+
+    def _make_directory(self, path: Path) -> None:
+        placeholder = (*self._top, *path, "placeholder")
+        self._area.write(placeholder, b"")
+        self._area.remove(placeholder)
+
+    def _check_parents(self, path: Path) -> None:
+        for depth in range(1, len(path)):
+            parent = self.find(path[:depth])
+            if parent and not parent.is_directory:
+                raise NotADirectory(path)
+
+    def _note(self, path: Path) -> None:
+        """Note what the memory held before the proposal, and what the session had read by now."""
+        files = self._manifest["files"]
+        if spelled(path) not in files:
+            base = self._bases.get(path) or _digest(_content(self._below, path))
+            files[spelled(path)] = {"base": base, "sources": []}
+        noted = files[spelled(path)]
+        noted["sources"] = list(dict.fromkeys([*noted["sources"], *self._sources]))
+
+    def _use(self, files: int, size: int) -> None:
+        if self._usage is None:
+            found = [entry.size for entry in self.entries() if not entry.is_directory]
+            self._usage = len(found), sum(found)
+        after = self._usage[0] + files, self._usage[1] + size
+        over = after[0] > self._limits.max_files or after[1] > self._limits.max_total_bytes
+        if (files > 0 or size > 0) and over:
+            raise StoreLimit(limit=self._limits.max_files, size=self._limits.max_total_bytes)
+        self._usage = after
+
+
+def _manifest(area: Reader, key: str, name: str = "") -> dict[str, Any]:
+    data = _content(area, (key, _MANIFEST))
+    if data is None:
+        return {"name": name, "created_at": datetime.now(UTC).isoformat(), "files": {}, "removed": []}
+    manifest: dict[str, Any] = json.loads(data)
+    return manifest
+
+
+def _save(area: Change, key: str, manifest: Mapping[str, Any]) -> None:
+    data = json.dumps(manifest).encode()
+    if (area.find((key,)) or manifest["removed"]) and data != _content(area, (key, _MANIFEST)):
+        area.write((key, _MANIFEST), data)
+
+
+def _content(reader: Reader, path: Path) -> bytes | None:
+    """The content of a file; None for anything else."""
+    try:
+        return reader.read(path)
+    except (NotFound, IsDirectory, NotAFile):
+        return None
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+def _digest(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _added_lines(before: str, after: str) -> Iterator[tuple[int, str]]:
+    """The lines that `after` has and `before` has not, numbered from 1."""
+    lines = after.splitlines()
+    for tag, _, _, start, end in difflib.SequenceMatcher(
+        None, before.splitlines(), lines, autojunk=False
+    ).get_opcodes():
+        if tag in ("insert", "replace"):
+            yield from ((number + 1, lines[number]) for number in range(start, end))

@@ -1,0 +1,218 @@
+"""What a history over plain files must hold beyond the contract of every store: links, disks, size, modes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memory_stores import FileStore, confined
+from memory_tool import MemoryToolHandler
+
+M = "/memories"
+POSIX = pytest.mark.skipif(
+    sys.platform == "win32", reason="links and modes of POSIX; CI runs Linux and macOS"
+)
+
+
+@pytest.fixture(params=["swaps", "resolved paths"])
+def handler(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MemoryToolHandler:
+    """As on Linux and macOS, and as where nothing opens relative to a directory and no two names can be swapped."""
+    if request.param == "resolved paths":
+        monkeypatch.setattr(confined, "DIR_FD", False)
+    return MemoryToolHandler(tmp_path / "base", history="a test")
+
+
+def create(handler: MemoryToolHandler, name: str, text: str) -> None:
+    answer = handler.execute(command="create", path=f"{M}/{name}", file_text=text)
+    assert "success" in answer, answer
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+@POSIX
+def test_undo_never_shows_what_a_hard_link_leads_to(handler: MemoryToolHandler, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("yellow feathers", encoding="utf-8")
+    assert handler.memory_root
+    os.link(outside, handler.memory_root / "link")
+    create(handler, "link", "mine")
+    (version,) = handler.history.versions()
+    assert handler.history.undo(version.id) == {"success": f"{M}/link"}
+    assert files(handler.memory_root) == {}
+    assert outside.read_text(encoding="utf-8") == "yellow feathers"
+    assert not any(b"feathers" in data for data in files(tmp_path / "base").values())
+
+
+@POSIX
+def test_undo_does_not_write_through_a_link(handler: MemoryToolHandler, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    create(handler, "d/f", "one")
+    create(handler, "d/f", "two")
+    assert handler.memory_root
+    (handler.memory_root / "d").rename(handler.memory_root / "away")
+    (handler.memory_root / "d").symlink_to(outside, target_is_directory=True)
+    for version in handler.history.versions():
+        assert "error" in handler.history.undo(version.id)
+    assert not list(outside.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="mounts a file system: CI runs it as root once"
+)
+def test_a_full_disk_in_the_middle_of_a_restore_changes_nothing(small_disk: Path) -> None:
+    handler = MemoryToolHandler(small_disk, history=True)
+    for name in "abc":
+        create(handler, name, name * 300_000)
+    moment = handler.history.versions()[-1].created_at
+    for name in "abc":
+        create(handler, name, "short")
+    # The kept content of a, b and c takes 900 kB; two of three copies of it fit beside this.
+    (small_disk / "filler").write_bytes(b"x" * 1_200_000)
+    assert handler.memory_root
+    before = files(handler.memory_root)
+    assert "disk is full" in handler.history.restore(moment)["error"]
+    assert files(handler.memory_root) == before
+    (small_disk / "filler").unlink()
+    assert "success" in handler.history.restore(moment)
+    assert files(handler.memory_root) == {name: name.encode() * 300_000 for name in "abc"}
+    handler.store.close()
+
+
+def test_redacted_bytes_are_nowhere_below_the_directory(handler: MemoryToolHandler) -> None:
+    secret = "correct horse battery staple 7c1f"
+    create(handler, "d/f", f"{secret}\n")
+    version = handler.history.versions()[0]
+    assert "holds now" in handler.history.redact(version.id)["error"]
+    assert "success" in handler.execute(
+        command="str_replace", path=f"{M}/d/f", old_str=secret, new_str="none"
+    )
+    assert handler.base_path
+    before = b"".join(files(handler.base_path).values())
+    assert secret.encode() in before and version.content_sha256 and version.content_sha256.encode() in before
+    assert "success" in handler.history.redact(version.id)
+    after = files(handler.base_path)
+    assert not any(secret.encode() in data for data in after.values())
+    assert not any(version.content_sha256.encode() in data for data in after.values())
+    assert version.content_sha256 not in after
+    redacted = handler.history.versions()[0]
+    assert (redacted.redacted, redacted.size, redacted.content_sha256) == (True, None, None)
+
+
+@POSIX
+def test_reading_a_history_needs_no_right_to_write(tmp_path: Path) -> None:
+    """In a process that is not root's, which no permission stops."""
+    base = tmp_path / "base"
+    handler = MemoryToolHandler(base, history=True)
+    create(handler, "f", "one")
+    create(handler, "f", "two")
+    first = handler.history.versions()[0].id
+    code = (
+        "import os, sys\n"
+        "sys.path[:0] = sys.argv[3:]\n"
+        "from memory_stores import FileStore\n"
+        "if os.geteuid() == 0:\n"
+        "    os.seteuid(65534)\n"
+        "store = FileStore(sys.argv[1])\n"
+        "assert store.content(sys.argv[2]) == b'one'\n"
+        "print(len(list(store.versions())))\n"
+    )
+    for path in (base, *base.rglob("*"), *base.parents):
+        if path.is_relative_to(tmp_path.parents[1]):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    arguments = [sys.executable, "-c", code, str(base), first, str(Path(__file__).parents[2])]
+    for writer in ("at work", "gone"):
+        if writer == "gone":
+            handler.store.close()
+        found = subprocess.run(arguments, capture_output=True, text=True)
+        assert found.stdout == "2\n", (writer, found.stderr)
+
+
+@POSIX
+def test_a_history_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        handler = MemoryToolHandler(tmp_path / "base", history=True)
+        create(handler, "f", "one")
+        create(handler, "f", "two")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "base").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
+@POSIX
+def test_600_megabytes_are_not_loaded(tmp_path: Path) -> None:
+    """Deleted, undone and looked up in a process that says how much memory it took at most."""
+    handler = MemoryToolHandler(tmp_path, history=True, max_file_bytes=10**9, max_total_bytes=10**10)
+    assert handler.memory_root
+    (handler.memory_root / "d").mkdir()
+    for number in range(3):
+        with (handler.memory_root / "d" / f"large{number}").open("wb") as file:
+            file.truncate(200_000_000)
+    code = (
+        "import resource, sys\n"
+        "sys.path[:0] = sys.argv[2:]\n"
+        "from memory_tool import MemoryToolHandler\n"
+        "handler = MemoryToolHandler(sys.argv[1], history=True, max_file_bytes=10**9, max_total_bytes=10**10)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert 'success' in handler.execute(command='delete', path='/memories/d')\n"
+        "deleted = handler.history.versions()[-1]\n"
+        "assert handler.history.undo(deleted.id)['success'].count('\\n') == 2\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == 'darwin' else 1024))\n"
+    )
+    started = time.monotonic()
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parents[2])],
+        capture_output=True,
+        text=True,
+    )
+    assert int(found.stdout) < 30_000_000, found
+    assert time.monotonic() - started < 60
+    assert [path.stat().st_size for path in (handler.memory_root / "d").iterdir()] == [200_000_000] * 3
+
+
+def test_versions_of_one_path_are_found_by_an_index(tmp_path: Path) -> None:
+    import sqlite3
+
+    create(MemoryToolHandler(tmp_path, history=True), "f", "one")
+    (database,) = (tmp_path / ".memory.history").glob("*.sqlite")
+    plan = sqlite3.connect(database).execute(
+        "EXPLAIN QUERY PLAN SELECT * FROM versions WHERE path = ? ORDER BY number", [b""]
+    )
+    assert "USING INDEX versions_of_path" in str(plan.fetchall())
+
+
+def test_erase_leaves_nothing(tmp_path: Path) -> None:
+    handler = MemoryToolHandler(tmp_path / "base", scope=("acme",), history=True)
+    inner = MemoryToolHandler(tmp_path / "base", scope=("acme", "user"), history=True)
+    for each in (handler, inner):
+        create(each, "f", "one")
+    assert isinstance(handler.store, FileStore)
+    handler.store.erase()
+    assert [path.name for path in (tmp_path / "base" / "scope-acme").iterdir()] == ["scope-user"]
+    assert "was removed" in handler.execute(command="create", path=f"{M}/f", file_text="x")["error"]
+    assert inner.memory_root and files(inner.memory_root) == {"f": b"one"}
+    again = MemoryToolHandler(tmp_path / "base", scope=("acme",), history=True)
+    assert again.history.versions() == [] and again.memory_root and files(again.memory_root) == {}
