@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from memory_demo.evaluation.conversation import TurnRecord
+from memory_demo.demo_helpers import Turn
 
 PRICES_SOURCE = "https://platform.claude.com/docs/en/about-claude/pricing"
 PRICES_DATE = "2026-10-07"
@@ -19,6 +19,19 @@ class Price(NamedTuple):
     cache_write: float
     cache_read: float
     output: float
+
+
+class Usage(NamedTuple):
+    """Tokens that a request is billed for; input that was neither written to the cache nor read from it is `uncached`."""
+
+    uncached: int
+    cache_written: int
+    cache_read: int
+    output: int
+
+    @property
+    def prompt(self) -> int:
+        return self.uncached + self.cache_written + self.cache_read
 
 
 @dataclass(frozen=True)
@@ -44,24 +57,31 @@ TARIFFS: Mapping[str, Tariff] = {
 }
 
 
-def cost(turns: Iterable[TurnRecord], tariff: Tariff) -> float:
+def usage_of(turn: Turn) -> Usage:
+    """What a turn is billed for. Where the API says what its iterations took, such as a compaction, all of them count."""
+    usage = turn.response.usage
+    parts: list[Any] = list(getattr(usage, "iterations", None) or [usage])
+    fields = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+    return Usage(*(sum(getattr(part, field, None) or 0 for part in parts) for field in fields))
+
+
+def cost(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for these turns as they were billed, cache reads and writes at their own prices."""
-    return sum(_cost(turn, tariff.for_prompt(turn.input_tokens)) for turn in turns)
+    return sum(bill(usage_of(turn), tariff) for turn in turns)
 
 
-def cost_without_cache(turns: Iterable[TurnRecord], tariff: Tariff) -> float:
+def cost_without_cache(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for the same turns if nothing had been cached."""
-    dollars = 0.0
-    for turn in turns:
-        price = tariff.for_prompt(turn.input_tokens)
-        dollars += (turn.input_tokens * price.input + turn.output_tokens * price.output) / 1e6
-    return dollars
+    usages = (usage_of(turn) for turn in turns)
+    return sum(bill(Usage(usage.prompt, 0, 0, usage.output), tariff) for usage in usages)
 
 
-def _cost(turn: TurnRecord, price: Price) -> float:
+def bill(usage: Usage, tariff: Tariff) -> float:
+    """Dollars for one request."""
+    price = tariff.for_prompt(usage.prompt)
     return (
-        turn.uncached_input_tokens * price.input
-        + turn.cache_creation_input_tokens * price.cache_write
-        + turn.cache_read_input_tokens * price.cache_read
-        + turn.output_tokens * price.output
+        usage.uncached * price.input
+        + usage.cache_written * price.cache_write
+        + usage.cache_read * price.cache_read
+        + usage.output * price.output
     ) / 1e6

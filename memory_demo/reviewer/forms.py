@@ -94,7 +94,7 @@ RACES = Category(
             "check-then-act",
             "race-condition",
             "check-then-act",
-            "**Check-then-act**: `if key not in d: d[key] = ...` tests shared state and then changes it, in threads or over "
+            "**Check-then-act**: `if key not in d: d[key] = ...` tests shared state and then changes it, in workers or over "
             "an await, and no lock covers both.",
             r"check[- ]then[- ](act|set|write|load|insert)|test[- ]and[- ]set|toctou|time[- ]of[- ]check|lazy (init|load)",
             (

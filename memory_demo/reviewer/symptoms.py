@@ -24,8 +24,8 @@ _VARIES = _stems("differ var random inconsistent unstable chang")
 _NOW_AND_THEN = _stems("sometimes occasional random rarely intermittent sporadic")
 _AT_ONCE = _stems("thread worker concurren parallel simultaneous load traffic gather async race")
 _WRONG = _stems("wrong fail break broke corrupt crash error incorrect off mismatch not don't")
-_TWICE = _stems("twice double duplicat same")
-_DONE = _stems("charg sen book process fetch creat giv gave assign spen count request log")
+_TWICE = _stems("twice double duplicat same two both")
+_DONE = _stems("charg sen book process fetch creat giv gave assign spen count request log pay paid")
 _QUOTES = _stems("quote apostrophe o' d'")
 _OTHERS = _stems("other another everyone everybody theirs someone somebody foreign all")
 _OWNED = _stems("row record customer user tenant account order people data team compan")
@@ -53,6 +53,7 @@ _SYMPTOMS: Mapping[str, Sequence[tuple[Stems, ...]]] = {
         (("com", "result", "vary", "varies"), _VARIES, ("run", "time", "execution")),
         (_NOW_AND_THEN, (*_WRONG, *_LOST)),
         (_AT_ONCE, (*_WRONG, *_LOST)),
+        (("under",), ("load", "traffic", "concurren")),
         (_TWICE, _DONE),
     ),
     "sql-injection": (

@@ -22,6 +22,8 @@ PARAPHRASES = [
     ("Results vary from run to run", RACE),
     ("It works with one thread and breaks with eight", RACE),
     ("Is this thread-safe?", RACE),
+    ("Under load one voucher sometimes pays for two orders", RACE),
+    ("A voucher was paid out to both of them", RACE),
     ("A customer named O'Brien cannot be found and the page crashes", SQL),
     ("Searching for a phrase with an apostrophe gives a syntax error", SQL),
     ("One search returned rows of other customers", SQL),
