@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,12 @@ Old tool results may be cleared from this conversation to save context. If you n
 # Carrying on costs what the conversation holds, again with each request; starting anew costs a look at memory, and the
 # prompt and the tools are still in the cache.
 CONVERSATION_BUDGET = 15_000
+
+
+# Measured on offline reviews: the prompt, the tools and one lesson; the words around a file; bytes a token.
+_TOKENS_AT_START = 3_300
+_TOKENS_A_REVIEW = 330
+_BYTES_A_TOKEN = 2.5
 
 
 def _clearing(**settings: Any) -> dict[str, Any]:
@@ -234,6 +240,23 @@ class CodeReviewAssistant:
             turns=tuple(turns),
             problem=_PROBLEMS.get(response.stop_reason or "", ""),
         )
+
+
+def expected_input_tokens(sizes: Iterable[int]) -> int:
+    """About how many input tokens a review of files of these sizes, in bytes, takes in all.
+
+    It plays through the requests of a review with the budget above: two a file, and two to look at memory where a
+    conversation begins. A model that looks around more takes several times as much.
+    """
+    total = left = 0
+    for size in sizes:
+        if left == 0 or left > CONVERSATION_BUDGET:
+            left = _TOKENS_AT_START
+            total += 2 * left
+        total += left
+        left += _TOKENS_A_REVIEW + round(size / _BYTES_A_TOKEN)
+        total += left
+    return total
 
 
 def guarded_memory(path: str | Path, *, proposal: str | None = None) -> MemoryToolHandler:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from memory_demo.demo_helpers import Turn
 
 PRICES_SOURCE = "https://platform.claude.com/docs/en/about-claude/pricing"
-PRICES_DATE = "2026-10-07"
+PRICES_DATE = "2026-11-24"
 
 
 class Price(NamedTuple):
@@ -48,7 +48,7 @@ class Tariff:
 
 
 TARIFFS: Mapping[str, Tariff] = {
-    "claude-sonnet-5-5": Tariff(Price(2.00, 2.50, 0.10, 10.00)),
+    "claude-sonnet-5-5": Tariff(Price(2.00, 2.50, 0.20, 10.00)),
     "claude-opus-5-5": Tariff(Price(4.00, 5.00, 0.20, 20.00)),
     "claude-fable-5-1": Tariff(Price(10.00, 12.50, 0.25, 50.00)),
     "claude-haiku-5-5": Tariff(

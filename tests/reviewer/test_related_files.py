@@ -230,7 +230,9 @@ def test_it_comes_to_an_end_whatever_is_cleared_and_to_the_same_findings_with_ro
     answer, lines, _, memory = review({}, edit=clear(keep, clear_tool_inputs=clear_inputs))
     if keep == 0:
         assert "did not stay in context" in answer
-    elif keep == 1:  # the caller and both files are never there together, so what they could excuse is reported
+    elif (
+        keep == 1
+    ):  # the caller and both files are never there together, so what they could excuse is reported
         assert lines == [LITERAL, PATTERN, SPEND]
     else:
         assert lines == first[1] and memory == first[3]
