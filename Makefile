@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # A build never spends a key that happens to be in the environment.
 notebook test evaluate bench: export MEMORY_COOKBOOK_OFFLINE := 1
 
-.PHONY: help notebook test check lab evaluate bench lock clean
+.PHONY: help notebook test check lab evaluate live bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,9 @@ evaluate: $(READY) ## measure what memory and context editing change, offline
 	$(BIN)/python -m memory_demo.evaluation
 	$(BIN)/python -m memory_demo.evaluation long --files 100
 	$(BIN)/python -m memory_demo.evaluation poisoning
+
+live: $(READY) ## ask the API what the stand-in asserts and record the notebook; asks first (ARGS="--yes --budget 2.00")
+	$(BIN)/python -m memory_demo.live $(ARGS)
 
 bench: $(READY) ## time memory commands against the SDK and bare system calls, and what screens and journal add
 	$(BIN)/python benchmarks/bench_memory_tool.py

@@ -88,8 +88,7 @@ _PROBLEMS = {
 class CodeReviewAssistant:
     """Reviews Python code in one conversation, with a memory that outlives it.
 
-    Without a `client`, `settings.connect()` makes one, live or offline. `on_turn` sees each turn as it ends. `sources`
-    are files that the reviewer may read beside those under review, by the names it is to know them by. A review that
+    Without a `client`, `settings.connect()` makes one, live or offline. `on_turn` sees each turn as it ends. A review that
     leaves more than `conversation_budget` input tokens after clearing is the last of its conversation: the next one
     starts anew, with what memory holds.
 
@@ -107,7 +106,6 @@ class CodeReviewAssistant:
         context_management: dict[str, Any] | None = CONTEXT_MANAGEMENT,
         max_turns: int = 40,
         conversation_budget: int | None = CONVERSATION_BUDGET,
-        sources: Mapping[str, str | Path] | None = None,
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         from memory_demo.settings import DEFAULT_MODEL, connect, load_settings
@@ -121,7 +119,6 @@ class CodeReviewAssistant:
         self._context_management = context_management
         self._max_turns = max_turns
         self._budget = conversation_budget
-        self._sources = dict(sources or {})
         self._on_turn = on_turn
         self.conversations = 0
         self.start_new_session()
@@ -131,7 +128,7 @@ class CodeReviewAssistant:
         from memory_demo.source_tools import list_sources_tool, read_source_tool, report_finding_tool
 
         self._shown: dict[str, str] = {}
-        self._paths = {self._name(name): Path(path) for name, path in self._sources.items()}
+        self._paths: dict[str, Path] = {}
         self._found: list[ReportedFinding] = []
         self._tools = (
             list_sources_tool(self._paths),
@@ -161,8 +158,7 @@ class CodeReviewAssistant:
         `name` is what findings call the file, its path if not given.
         """
         shown = name or str(path)
-        asked = self._name(shown)
-        self._paths[asked] = Path(path)
+        asked = self.offer(path, shown)
         review = self._review(
             shown, f"{description or 'Review this.'}\n\nThe file is `{asked}`; read it with read_source."
         )
@@ -176,9 +172,16 @@ class CodeReviewAssistant:
             return review
         return replace(review, problem="the file was not read")
 
+    def offer(self, path: str | Path, name: str) -> str:
+        """Let the reviewer read one more file, and return what the conversation calls it."""
+        asked = self._name(name)
+        self._paths[asked] = Path(path)
+        return asked
+
     def review_files(self, files: Mapping[str, str | Path], description: str = "") -> list[Review]:
         """Review files one request after the other: their names, and where they are. Each may be read for the others."""
-        self._paths.update({self._name(name): Path(path) for name, path in files.items()})
+        for name, path in files.items():
+            self.offer(path, name)
         return [self.review_file(path, description, name=name) for name, path in files.items()]
 
     def _note_source(self, filename: str) -> None:

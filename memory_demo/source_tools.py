@@ -16,7 +16,10 @@ _MOST_LISTED = 100
 
 @dataclass(frozen=True)
 class ReportedFinding:
-    """One bug as a reviewer reported it; lines are 1-based and inclusive."""
+    """One bug as a reviewer reported it; lines are 1-based and inclusive.
+
+    `note` is the memory file that led to it, or "". `existing` says that it was there before the change under review.
+    """
 
     file: str
     line: int
@@ -24,6 +27,8 @@ class ReportedFinding:
     category: str
     cause: str
     fix: str
+    note: str = ""
+    existing: bool = False
 
 
 def python_files(folder: Path) -> dict[str, Path]:
@@ -84,7 +89,16 @@ def report_finding_tool(found: list[ReportedFinding]) -> BetaFunctionTool[Any]:
     """A `report_finding` tool that appends to `found`, so that findings can be counted without reading prose."""
 
     @beta_tool
-    def report_finding(file: str, line: int, end_line: int, category: str, cause: str, fix: str) -> str:
+    def report_finding(
+        file: str,
+        line: int,
+        end_line: int,
+        category: str,
+        cause: str,
+        fix: str,
+        note: str = "",
+        existing: bool = False,
+    ) -> str:
         """Report one bug. Call it once for each bug you are sure of.
 
         Args:
@@ -94,8 +108,10 @@ def report_finding_tool(found: list[ReportedFinding]) -> BetaFunctionTool[Any]:
             category: One of race-condition, sql-injection, shared-mutable-state; another short name if none fits.
             cause: What goes wrong and why, in one sentence.
             fix: What to change, in one sentence.
+            note: Path of the memory file that led to it, if one did.
+            existing: Whether the bug was there before the change, where a request is about a change.
         """
-        found.append(ReportedFinding(file, line, end_line, category, cause, fix))
+        found.append(ReportedFinding(file, line, end_line, category, cause, fix, note, existing))
         return "Noted."
 
     return report_finding

@@ -253,12 +253,9 @@ def _store(handler: MemoryToolHandler, notes: Notes) -> None:
 def _session(
     connection: Connection, handler: MemoryToolHandler, path: Path, folder: Path, symptom: str = ""
 ) -> Review:
-    sources = {
-        name: file for name, file in python_files(folder).items() if folder == SHOP and name != path.name
-    }
-    assistant = CodeReviewAssistant(
-        client=connection.client, model=connection.model, memory_handler=handler, sources=sources
-    )
+    assistant = CodeReviewAssistant(client=connection.client, model=connection.model, memory_handler=handler)
+    for name, other in python_files(folder).items() if folder == SHOP else ():
+        assistant.offer(other, name)
     return assistant.review_file(path, symptom, name=path.name)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from memory_demo.demo_helpers import Turn
+from memory_demo.usage import Billed, billed
 
 PRICES_SOURCE = "https://platform.claude.com/docs/en/about-claude/pricing"
 PRICES_DATE = "2026-11-24"
@@ -19,19 +20,6 @@ class Price(NamedTuple):
     cache_write: float
     cache_read: float
     output: float
-
-
-class Usage(NamedTuple):
-    """Tokens that a request is billed for; input that was neither written to the cache nor read from it is `uncached`."""
-
-    uncached: int
-    cache_written: int
-    cache_read: int
-    output: int
-
-    @property
-    def prompt(self) -> int:
-        return self.uncached + self.cache_written + self.cache_read
 
 
 @dataclass(frozen=True)
@@ -57,31 +45,28 @@ TARIFFS: Mapping[str, Tariff] = {
 }
 
 
-def usage_of(turn: Turn) -> Usage:
-    """What a turn is billed for. Where the API says what its iterations took, such as a compaction, all of them count."""
-    usage = turn.response.usage
-    parts: list[Any] = list(getattr(usage, "iterations", None) or [usage])
-    fields = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
-    return Usage(*(sum(getattr(part, field, None) or 0 for part in parts) for field in fields))
+def billed_for(turn: Turn) -> Billed:
+    """The tokens of a turn, by how they are priced."""
+    return billed(turn.response.usage.model_dump())
 
 
 def cost(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for these turns as they were billed, cache reads and writes at their own prices."""
-    return sum(bill(usage_of(turn), tariff) for turn in turns)
+    return sum(bill(billed_for(turn), tariff) for turn in turns)
 
 
 def cost_without_cache(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for the same turns if nothing had been cached."""
-    usages = (usage_of(turn) for turn in turns)
-    return sum(bill(Usage(usage.prompt, 0, 0, usage.output), tariff) for usage in usages)
+    tokens = (billed_for(turn) for turn in turns)
+    return sum(bill(Billed(one.whole_input, 0, 0, one.output_tokens), tariff) for one in tokens)
 
 
-def bill(usage: Usage, tariff: Tariff) -> float:
+def bill(tokens: Billed, tariff: Tariff) -> float:
     """Dollars for one request."""
-    price = tariff.for_prompt(usage.prompt)
+    price = tariff.for_prompt(tokens.whole_input)
     return (
-        usage.uncached * price.input
-        + usage.cache_written * price.cache_write
-        + usage.cache_read * price.cache_read
-        + usage.output * price.output
+        tokens.input_tokens * price.input
+        + tokens.cache_creation_input_tokens * price.cache_write
+        + tokens.cache_read_input_tokens * price.cache_read
+        + tokens.output_tokens * price.output
     ) / 1e6

@@ -9,7 +9,8 @@ from typing import Any
 import anthropic
 
 from memory_demo.demo_helpers import Turn
-from memory_demo.evaluation.costs import usage_of
+from memory_demo.evaluation.costs import billed_for
+from memory_demo.narration import sentence
 from memory_demo.review_report import Review
 from memory_demo.settings import Connection
 
@@ -61,11 +62,16 @@ def _turn_as_json(turn: Turn) -> dict[str, Any]:
         "output_tokens": turn.output_tokens,
         "cleared_input_tokens": turn.cleared_input_tokens,
         "cleared_tool_uses": turn.cleared_tool_uses,
-        "billed": usage_of(turn)._asdict(),
+        "billed": billed_for(turn)._asdict(),
         "seconds": turn.seconds,
         "stop_reason": turn.response.stop_reason,
         "tool_calls": [
-            {"name": call.name, "input": dict(call.input), "is_error": call.is_error, "summary": call.summary}
+            {
+                "name": call.name,
+                "input": dict(call.input),
+                "is_error": call.is_error,
+                "summary": sentence(call),
+            }
             for call in turn.tool_calls
         ],
     }

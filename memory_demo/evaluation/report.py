@@ -21,9 +21,9 @@ from memory_demo.evaluation.costs import (
     PRICES_SOURCE,
     TARIFFS,
     Tariff,
+    billed_for,
     cost,
     cost_without_cache,
-    usage_of,
 )
 from memory_demo.evaluation.long_conversation import (
     PUBLISHED_SAVING,
@@ -110,10 +110,10 @@ def costs_table(runs: Sequence[LongReview], tariff: Tariff) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "context": run.name,
-            "cache reads": f"{_sum(run, 'cache_read'):,}",
-            "cache writes": f"{_sum(run, 'cache_written'):,}",
-            "uncached": f"{_sum(run, 'uncached'):,}",
-            "output": f"{_sum(run, 'output'):,}",
+            "cache reads": f"{_sum(run, 'cache_read_input_tokens'):,}",
+            "cache writes": f"{_sum(run, 'cache_creation_input_tokens'):,}",
+            "uncached": f"{_sum(run, 'input_tokens'):,}",
+            "output": f"{_sum(run, 'output_tokens'):,}",
             "largest request": f"{max((turn.input_tokens for turn in run.turns()), default=0):,}",
             "cost": f"${cost(run.turns(), tariff):.2f}",
             "without caching": f"${cost_without_cache(run.turns(), tariff):.2f}",
@@ -303,4 +303,4 @@ def _cheapest(runs: Sequence[LongReview], tariff: Tariff) -> LongReview:
 
 
 def _sum(run: LongReview, field: str) -> int:
-    return sum(getattr(usage_of(turn), field) for turn in run.turns())
+    return sum(getattr(billed_for(turn), field) for turn in run.turns())

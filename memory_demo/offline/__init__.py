@@ -15,8 +15,9 @@ import anthropic
 import httpx2
 
 from memory_demo.offline.api import Answer, ConnectionDropped, OfflineAPI
+from memory_demo.offline.compaction import summarise
 from memory_demo.offline.faults import Fault
-from memory_demo.offline.prompt import Prompt, Reply, Responder
+from memory_demo.offline.prompt import Prompt, Reply, Responder, Summariser
 
 __all__ = [
     "Fault",
@@ -24,10 +25,12 @@ __all__ = [
     "Prompt",
     "Reply",
     "Responder",
+    "Summariser",
     "async_client_for",
     "client_for",
     "offline_async_client",
     "offline_client",
+    "summarise",
 ]
 
 # A name that no network can resolve (RFC 2606), should a request ever leave the process.
@@ -36,17 +39,29 @@ _BROKEN_OFF = "peer closed connection without sending complete message body (inc
 
 
 def offline_client(
-    responder: Responder | None = None, *, faults: Sequence[Fault] = (), **client_options: Any
+    responder: Responder | None = None,
+    *,
+    summariser: Summariser = summarise,
+    faults: Sequence[Fault] = (),
+    **client_options: Any,
 ) -> anthropic.Anthropic:
     """An SDK client whose requests a stand-in of its own answers. `client_options` are those of the SDK."""
-    return client_for(OfflineAPI(responder or _reviewer(), faults=faults), **client_options)
+    return client_for(
+        OfflineAPI(responder or _reviewer(), summariser=summariser, faults=faults), **client_options
+    )
 
 
 def offline_async_client(
-    responder: Responder | None = None, *, faults: Sequence[Fault] = (), **client_options: Any
+    responder: Responder | None = None,
+    *,
+    summariser: Summariser = summarise,
+    faults: Sequence[Fault] = (),
+    **client_options: Any,
 ) -> anthropic.AsyncAnthropic:
     """As `offline_client`, asynchronous."""
-    return async_client_for(OfflineAPI(responder or _reviewer(), faults=faults), **client_options)
+    return async_client_for(
+        OfflineAPI(responder or _reviewer(), summariser=summariser, faults=faults), **client_options
+    )
 
 
 def client_for(api: OfflineAPI, **client_options: Any) -> anthropic.Anthropic:

@@ -68,6 +68,16 @@ class Source(NamedTuple):
     code: str
 
 
+class Reason(NamedTuple):
+    """Why a form of bug is looked for: the words of the request that point to it, or the note that describes it."""
+
+    words: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.note} describes it" if self.note else f'the request says "{self.words}"'
+
+
 class Note(NamedTuple):
     """What is known of a memory file: its number of lines, the forms it describes, what it says of files."""
 
@@ -127,14 +137,14 @@ class Desk:
         return [name for name in spoken[-1].split("; ") if name != "none"] if spoken else None
 
     @cached_property
-    def forms(self) -> dict[str, str]:
+    def forms(self) -> dict[str, Reason]:
         """Keys of the forms of bug to look for, each with the reason."""
         asked = kinds_in(self.request.words)
-        found = {form.key: f'the request says "{asked[key]}"' for key in asked for form in BY_KEY[key].forms}
+        found = {form.key: Reason(asked[key]) for key in asked for form in BY_KEY[key].forms}
         for path, note in sorted(self.notes.items()):
             for key in FORMS:
                 if key in note.forms:
-                    found.setdefault(key, f"{path} describes it")
+                    found.setdefault(key, Reason("", path))
         return found
 
     @cached_property

@@ -87,7 +87,7 @@ def _report_and_record(desk: Desk) -> Reply | None:
     """Report and record what is new; None when there is nothing to do but answer."""
     new = _to_judge(desk)
     found = [(source.name, finding) for source in new for finding in _verdict(desk, source).reported]
-    uses = [_report(name, finding) for name, finding in found] if "report_finding" in desk.tools else []
+    uses = [_report(desk, name, finding) for name, finding in found] if "report_finding" in desk.tools else []
     if desk.memory_tool is not None:
         uses += _lessons(desk, [finding for _, finding in found])
         uses += _file_facts(desk, {file for source in new for file in _verdict(desk, source).looked_at})
@@ -212,11 +212,12 @@ def _correct(desk: Desk, path: str, old: str, line: str, file: str) -> Use:
     return Use(desk.memory_tool or "memory", command, f"Recording what {file} offers in {path}.")
 
 
-def _report(name: str, finding: Finding) -> Use:
+def _report(desk: Desk, name: str, finding: Finding) -> Use:
     form = FORMS[finding.form]
     fields = {"file": name, "line": finding.line, "end_line": finding.end_line, "category": form.category}
     texts = {"cause": cause_of(finding), "fix": form.fix}
-    return Use("report_finding", {**fields, **texts}, f"Reporting {name}, {_lines(finding)}.")
+    led_by = {"note": reason.note} if (reason := desk.forms[finding.form]).note else {}
+    return Use("report_finding", {**fields, **texts, **led_by}, f"Reporting {name}, {_lines(finding)}.")
 
 
 def _ask(desk: Desk, uses: Sequence[Use], thought: str, sections: Sequence[str] = ()) -> Reply:
@@ -271,7 +272,7 @@ def _scope(desk: Desk) -> list[str]:
     """Which forms were looked for and why, and which were not."""
     by_reason: dict[str, list[str]] = {}
     for key, reason in desk.forms.items():
-        by_reason.setdefault(reason, []).append(key)
+        by_reason.setdefault(str(reason), []).append(key)
     looked = [f"{_in_short(keys)}, because {reason}" for reason, keys in by_reason.items()]
     lines = [f"Looked for: {'; '.join(looked) or 'nothing'}."]
     others = [key for key, form in FORMS.items() if form.category != "house-rule" and key not in desk.forms]

@@ -203,10 +203,12 @@ def test_files_that_were_not_named_cannot_be_read(assistant_on, tmp_path):
 
 def test_files_that_lean_on_each_other_are_read_for_each_other_and_noted_with_their_digest(assistant_on):
     shop = python_files(SAMPLE_CODE / "shop")
-    assistant, _ = assistant_on(sources={name: shop[name] for name in ("ledger.py", "sqltext.py")})
+    assistant, _ = assistant_on()
+    assistant.offer(shop["ledger.py"], "ledger.py")
     symptom = "Under load one voucher sometimes pays for two orders."
     learnt = assistant.review_file(shop["checkout.py"], symptom, name="checkout.py")
     assistant.start_new_session()
+    assistant.offer(shop["ledger.py"], "ledger.py")
     applied = assistant.review_file(shop["refunds.py"], name="refunds.py")
     assert [(line, category) for _, line, _, category in places(learnt)] == [(43, "race-condition")]
     assert [(line, category) for _, line, _, category in places(applied)] == [(43, "race-condition")]
@@ -251,3 +253,19 @@ def test_the_expected_tokens_are_near_what_an_offline_review_takes(assistant_on,
     taken = total_cost(assistant.review_files(files)).input_tokens
     expected = expected_input_tokens(path.stat().st_size for path in files.values())
     assert taken / 1.6 < expected < taken * 1.6
+
+
+def test_a_review_is_a_mapping_of_plain_data(assistant_on):
+    assistant, _ = assistant_on(context_management=SMALL_CONTEXT)
+    first = assistant.review_code(SCRAPER, "scraper.py", SYMPTOM)
+    assert first["review"] == first.text != ""
+    assert first["input_tokens"] == sum(turn.input_tokens for turn in first.turns) > 0
+    assert first.get("context_edits") == []
+    assert {**first}["findings"][0]["category"] == "race-condition"
+    assert json.loads(json.dumps(dict(first))) == dict(first)
+    assistant.start_new_session()
+    for number, file in enumerate(python_files(SAMPLE_CODE).values()):
+        last = assistant.review_file(file, name=f"{number}.py")
+    edits = last["context_edits"]
+    assert {edit["type"] for edit in edits} == {"clear_tool_uses_20250919"}
+    assert sum(edit["cleared_input_tokens"] for edit in edits) == last.cost.cleared_input_tokens > 0

@@ -104,7 +104,7 @@ def test_it_says_what_each_row_proves_who_answered_and_saves_json_and_figure(pri
     saved = folder / "evaluation_results"
     data = json.loads((saved / "ablation.json").read_text("utf-8"))
     assert len(data["trials"]) == len(ROWS) * 11 and len(data["lessons"]) == 4
-    assert data["trials"][0]["review"]["turns"][0]["billed"]["output"] > 0
+    assert data["trials"][0]["review"]["turns"][0]["billed"]["output_tokens"] > 0
     assert (saved / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -6,7 +6,7 @@ import pytest
 from anthropic.types.beta import BetaMessage
 
 from memory_demo.demo_helpers import Turn
-from memory_demo.evaluation.costs import TARIFFS, bill, cost, cost_without_cache, usage_of
+from memory_demo.evaluation.costs import TARIFFS, bill, billed_for, cost, cost_without_cache
 from memory_demo.evaluation.figures import long_review_figure
 from memory_demo.evaluation.long_conversation import (
     TRIGGER,
@@ -76,14 +76,14 @@ def test_nothing_is_cleared_before_clear_at_least_is_met(runs):
 def test_cached_and_uncached_tokens_are_the_whole_prompt_and_no_run_reads_another_ones_cache(runs):
     for run in runs:
         first, *others = run.turns()
-        assert usage_of(first).cache_read == 0
-        assert any(usage_of(turn).cache_read for turn in others)
+        assert billed_for(first).cache_read_input_tokens == 0
+        assert any(billed_for(turn).cache_read_input_tokens for turn in others)
         for turn in run.turns():
-            assert usage_of(turn).prompt == turn.input_tokens
+            assert billed_for(turn).whole_input == turn.input_tokens
 
 
 def test_clearing_rewrites_the_cached_prefix(runs):
-    written = [sum(usage_of(turn).cache_written for turn in run.turns()) for run in runs]
+    written = [sum(billed_for(turn).cache_creation_input_tokens for turn in run.turns()) for run in runs]
     assert written[1] > written[2] > written[0]
 
 
@@ -214,7 +214,7 @@ def turn(uncached=0, written=0, read=0, output=0, iterations=None):
     ],
 )
 def test_a_bill_by_hand(model, record, dollars):
-    assert bill(usage_of(record), TARIFFS[model]) == pytest.approx(dollars)
+    assert bill(billed_for(record), TARIFFS[model]) == pytest.approx(dollars)
     assert cost([record, record], TARIFFS[model]) == pytest.approx(2 * dollars)
 
 
