@@ -197,7 +197,7 @@ def turn(uncached=0, written=0, read=0, output=0, iterations=None):
         "content": [],
         "usage": usage,
     }
-    return Turn(BetaMessage.model_validate(message), (), uncached + written + read, output, 0, 0, 0.0)
+    return Turn(BetaMessage.model_validate(message), [], [])
 
 
 @pytest.mark.parametrize(
