@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_demo.code_review_demo import SAMPLE_CODE
-from memory_demo.offline import faults, review
+from memory_demo.offline import faults
 from memory_demo.review_report import printable
+from memory_demo.reviewer import review
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "memory_demo" / "code_review_demo.py"

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_demo.demo_helpers import run_conversation_loop
-from memory_demo.offline import OfflineAPI, Prompt, Reply, offline_client, review, summarise
+from memory_demo.offline import OfflineAPI, Prompt, Reply, offline_client, summarise
 from memory_demo.offline.compaction import SUMMARY_INSTRUCTION_TOKENS, read_back
 from memory_demo.offline.tokens import estimate
+from memory_demo.reviewer import review
 from memory_demo.source_tools import report_finding_tool
 
 MODEL = "claude-sonnet-4-6"

@@ -15,8 +15,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
 from memory_demo.offline.__main__ import server_for
+from memory_demo.reviewer import review
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKED = ("memory_tool.py", "memory_screens.py", "memory_stores", "memory_demo")
