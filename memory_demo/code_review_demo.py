@@ -28,6 +28,7 @@ from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_command import add_review_parser
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
+from memory_stores.protocol import StoreError
 
 SAMPLE_CODE = Path(__file__).resolve().parent / "sample_code"
 
@@ -78,6 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except CommandError as error:
         say(f"memory-review: {error}", sys.stderr)
+        return 2
+    except StoreError as error:
+        say(
+            f"memory-review: The memory fails ({type(error).__name__}): {error.__cause__ or error}",
+            sys.stderr,
+        )
         return 2
     except (KeyboardInterrupt, EOFError):
         say("\nInterrupted; memory keeps what was written before.", sys.stderr)

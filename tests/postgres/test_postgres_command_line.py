@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from memory_demo.code_review_demo import main
 from memory_demo.memory_location import MemoryLocation
 from memory_stores.postgres import PostgresStore
+from memory_stores.protocol import Unavailable
 from memory_tool import MemoryToolHandler
 
 PASSWORD = "canary-51aa"
@@ -109,6 +110,18 @@ def test_a_server_that_is_not_there_is_one_sentence(run: Run, command: list[str]
     assert code == 2 and "cannot be reached" in err and "Connection refused" in err
     assert PASSWORD not in err and "Traceback" not in err
     assert not (tmp_path / "copied").exists()
+
+
+def test_a_server_that_goes_away_is_one_sentence_too(
+    run: Run, place: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: object) -> None:
+        raise Unavailable from ConnectionError("the server went away")
+
+    monkeypatch.setattr(PostgresStore, "read", lambda store, path: gone(store))
+    assert run("--session", "1", *place)[0] == 2
+    code, _, err = run("memory", "show", *place)
+    assert (code, err) == (2, "memory-review: The memory fails (Unavailable): the server went away\n")
 
 
 def test_what_a_person_must_change_is_said(run: Run, server: Server, tmp_path: Path) -> None:
