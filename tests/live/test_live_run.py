@@ -56,7 +56,7 @@ def test_a_live_run_and_its_replay(serve, environment, notebook, outputs, tmp_pa
     assert "The stand-in answered, not Claude." in said
     assert f"{len(facts)} of {len(facts)} facts agree." in said
     assert "tokens: tokens-english: API 2,220, stand-in 2,220 (+0.0%)" in said
-    assert "with memory: " in said and "empty memory: 0 of " in said
+    assert said.count(" labelled bugs found, ") == 3
     assert "Done: probes, notebook, evaluation. It cost $" in said
 
     (directory,) = (tmp_path / "recordings").iterdir()
