@@ -109,6 +109,14 @@ def test_other_files_are_read_to_judge_their_caller_and_what_they_offer_is_recor
     )
 
 
+def test_the_standard_library_is_not_looked_up(review):
+    code = REFUNDS.replace("from ledger import Ledger", "from queue import Queue as Ledger").replace(
+        "sqltext", "shlex"
+    )
+    _, lines, read, _ = review({}, {**FILES, "refunds.py": code})
+    assert lines == [LITERAL, PATTERN] and read == ["refunds.py"]
+
+
 def test_without_a_tool_to_list_files_only_what_the_code_shows_is_reported(review, conversation):
     tools = [
         {"type": "memory_20250818", "name": "memory"},
