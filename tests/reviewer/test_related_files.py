@@ -160,6 +160,17 @@ def test_a_changed_file_is_read_again_and_its_note_corrected(review, sha256, fir
     assert sha256(FILES["ledger.py"]) not in memory[FACTS]
 
 
+def test_a_file_that_changes_during_a_conversation_is_read_again(conversation):
+    files, memory = dict(FILES), dict(LESSONS)
+    talk = conversation(memory, files)
+    talk.ask("Review refunds.py")
+    files["ledger.py"] = files["ledger.py"].replace("with self._lock:", "if True:")
+    answer = talk.ask("Review refunds.py")
+    assert talk.commands("read_source").count(("ledger.py",)) == 2
+    assert f"refunds.py, line {ADD} (race conditions)" in answer
+    assert f"`Ledger.add` {UNLOCKED}" in memory[FACTS]
+
+
 def test_a_note_that_excuses_counts_only_when_the_file_shows_it(review, sha256):
     answer, lines, read, memory = review({FACTS: noted(sha256, spend=LOCKED)})
     assert lines == [PATTERN, SPEND] and "ledger.py" in read
