@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from memory_stores.postgres_connection import MAX_CONNECTIONS, Query, Rows, Session, database
-from memory_stores.postgres_schema import SetupError, migrate
+from memory_stores.postgres_schema import SetupError, check, migrate
 from memory_stores.protocol import (
     Busy,
     Entry,
@@ -42,7 +42,7 @@ from memory_stores.protocol import (
     spelled,
 )
 
-__all__ = ["PostgresStore", "SetupError", "migrate"]
+__all__ = ["PostgresStore", "SetupError", "check", "migrate"]
 
 MAX_READ_BYTES = 64 * 1024 * 1024
 _NAME_BYTES = 255  # what a directory can hold, so that a memory can move between the stores
