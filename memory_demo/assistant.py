@@ -52,7 +52,7 @@ Old tool results may be cleared from this conversation to save context. If you n
 
 # Carrying on costs what the conversation holds, again with each request; starting anew costs a look at memory, and the
 # prompt and the tools are still in the cache.
-CONVERSATION_BUDGET = 15_000
+CONVERSATION_BUDGET = 12_000
 
 
 # Measured on offline reviews: the prompt, the tools and one lesson; the words around a file; bytes a token.
