@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # A build never spends a key that happens to be in the environment.
 notebook test evaluate bench: export MEMORY_COOKBOOK_OFFLINE := 1
 
-.PHONY: help notebook test check lab evaluate bench lock clean
+.PHONY: help notebook test check lab evaluate live bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,22 +33,27 @@ evaluate: $(READY) ## measure what memory and context editing change, offline
 	$(BIN)/python -m memory_demo.evaluation long --files 100
 	$(BIN)/python -m memory_demo.evaluation poisoning
 
+live: $(READY) ## ask the API what the stand-in asserts and record the notebook; asks first (ARGS="--yes --budget 2.00")
+	$(BIN)/python -m memory_demo.live $(ARGS)
+
 bench: $(READY) ## time memory commands against the SDK and bare system calls, and what screens and journal add
 	$(BIN)/python benchmarks/bench_memory_tool.py
 	$(BIN)/python benchmarks/bench_mitigations.py
+	$(BIN)/python benchmarks/bench_review.py
 	$(BIN)/python scripts/run_notebook.py memory_cookbook.ipynb --time
 
-lock: $(READY) ## resolve requirements.txt into requirements.lock, for every platform
+lock: $(READY) ## resolve pyproject.toml into requirements.lock, for every platform
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
-	    --upgrade requirements.txt --output-file requirements.lock
+	    --upgrade --all-extras pyproject.toml --output-file requirements.lock
 
 clean: ## remove the virtual environment and everything generated
 	rm -rf $(VENV) demo_memory memory_storage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
-	@echo "Setting up $(VENV) (about a minute, only the first time and after requirements.lock changes)"
+	@echo "Setting up $(VENV) (about a minute, only the first time and after a change of dependencies)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -56,7 +56,7 @@ def instructions_screen(path: str, text: str) -> str | None:
     of invisible characters are refused whatever they say. An order that is quoted in a sentence about it passes, which
     an attacker can use. Takes time linear in the length of the text.
 
-    Measured on tests/security/attacks.json, where attacks and rules have one author: it refuses 25 of 25 attacks and
+    Measured on memory_demo/evaluation/attacks.json, where attacks and rules have one author: it refuses 25 of 25 attacks and
     0 of 24 harmless notes in the part it was fitted to, 22 of 27 and 0 of 24 in the part held out. Whoever knows the
     rules can do better than those attacks.
     """

@@ -1,10 +1,10 @@
 """A code review assistant that remembers: `CodeReviewAssistant`, and a command line around it.
 
-python -m memory_demo.code_review_demo                      three sessions on sample code: learn, apply, a long one
-python -m memory_demo.code_review_demo review app.py        review your own files
-python -m memory_demo.code_review_demo review --diff main   review what has changed since main
-python -m memory_demo.code_review_demo memory show          what it has learnt
-python -m memory_demo.code_review_demo memory history       every version of every note, to undo, restore or redact
+memory-review                      three sessions on sample code: learn, apply, a long one
+memory-review review app.py        review your own files
+memory-review review --diff main   review what has changed since main
+memory-review memory show          what it has learnt
+memory-review memory history       every version of every note, to undo, restore or redact
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except CommandError as error:
-        say(f"code_review_demo: {error}", sys.stderr)
+        say(f"memory-review: {error}", sys.stderr)
         return 2
     except (KeyboardInterrupt, EOFError):
         say("\nInterrupted; memory keeps what was written before.", sys.stderr)
@@ -106,7 +106,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="read settings from this file (default: .env of the project's own checkout, never of this directory)",
     )
     parser = argparse.ArgumentParser(
-        prog="code_review_demo",
+        prog="memory-review",
         description="A code review assistant with a memory. Without a command: three sessions on sample code.",
         epilog="exit codes: 0 done; 1 there are findings, with --fail-on-findings; 2 not done, or not all of it, and "
         "stderr says why (it comes before 1); 130 interrupted",

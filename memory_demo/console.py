@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from memory_demo.assistant import CodeReviewAssistant, guarded_memory
+from memory_demo.narration import story
 from memory_demo.review_report import printable
 from memory_demo.review_targets import CommandError
 
@@ -48,7 +49,7 @@ def connect_reviewer(arguments: argparse.Namespace, *, said: TextIO, done: TextI
         client=connection.client,
         model=connection.model,
         memory_handler=memory_handler(arguments),
-        on_turn=lambda turn: _say_calls(turn, done),
+        on_turn=lambda turn: _say_turn(turn, done),
     )
     return Reviewer(name, connection.offline, assistant)
 
@@ -82,11 +83,9 @@ def memory_handler(arguments: argparse.Namespace) -> MemoryToolHandler:
         raise CommandError(f"{arguments.memory} cannot be the memory directory: {error}") from error
 
 
-def _say_calls(turn: Turn, out: TextIO) -> None:
-    for call in turn.tool_calls:
-        say(f"  {call.summary}", out)
-    if turn.cleared_input_tokens:
-        say(f"  (context editing kept {turn.cleared_input_tokens:,} input tokens out of this request)", out)
+def _say_turn(turn: Turn, out: TextIO) -> None:
+    for line in story(turn):
+        say(line, out)
 
 
 def say(text: str, out: TextIO | None = None) -> None:

@@ -88,7 +88,10 @@ def _clear(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
 
 
 def _history(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
-    versions = handler.history.versions(arguments.path)
+    try:
+        versions = handler.history.versions(arguments.path)
+    except HistoryError as error:
+        raise CommandError(str(error)) from None
     texts = [_as_text(handler, version, arguments.diff) for version in versions]
     say("\n".join(texts) or "No change is on record.")
 

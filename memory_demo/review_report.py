@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 # Where GitHub's runner begins to read a command: "::error::" at the start of a line, "##[error]" anywhere in it
 # (actions/runner, ActionCommand.cs). It compares as its culture does, which passes over some marks that are not ASCII.
-_WORKFLOW_COMMAND = re.compile(
-    r"^[^\w\n]*?(?=:[^\x00-\x7f]*:)|#(?=[^\x00-\x7f]*#[^\x00-\x7f]*\[)", re.MULTILINE
+_WORKFLOW_COMMANDS = (
+    re.compile(r"#(?=[^\x00-\x7f]*#[^\x00-\x7f]*\[)"),
+    re.compile(r"^[^\w\n]*?(?=:[^\x00-\x7f]*:)", re.MULTILINE),
 )
 
 
@@ -51,10 +52,12 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Review:
+class Review(Mapping[str, Any]):
     """One review: the answer, the bugs it reported, the turns it took.
 
     `problem` says what makes it incomplete, or is "".
+    As a mapping it is plain data: `review`, `input_tokens` and `output_tokens` of all its requests, `context_edits` as
+    the API reported them, `file`, `findings`, `problem`.
     """
 
     file: str
@@ -62,6 +65,26 @@ class Review:
     findings: tuple[ReportedFinding, ...]
     turns: tuple[Turn, ...]
     problem: str = ""
+
+    def __getitem__(self, key: str) -> Any:
+        return self._plain()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plain())
+
+    def __len__(self) -> int:
+        return len(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        return {
+            "review": self.text,
+            "input_tokens": self.cost.input_tokens,
+            "output_tokens": self.cost.output_tokens,
+            "context_edits": [edit for turn in self.turns for edit in turn.applied_edits],
+            "file": self.file,
+            "findings": [asdict(finding) for finding in self.findings],
+            "problem": self.problem,
+        }
 
     @property
     def cost(self) -> Cost:
@@ -172,4 +195,6 @@ def printable(text: str) -> str:
     Controls become U+FFFD; what GitHub's runner would take for a command gets a backslash.
     """
     shown = "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text)
-    return _WORKFLOW_COMMAND.sub(r"\g<0>\\", shown)
+    for command in _WORKFLOW_COMMANDS:
+        shown = command.sub(r"\g<0>\\", shown)
+    return shown

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anthropic
 import httpx2
+from anthropic.types.beta import BetaModelInfo
 from dotenv import dotenv_values
 
+from memory_demo.demo_helpers import ConversationError
+from memory_demo.gateway import client_for_server
+from memory_demo.live.recordings import RecordingError, about
+from memory_demo.live.transports import recording_client, replay_client
 from memory_demo.offline import offline_client
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 API_URL = "https://api.anthropic.com"
 # A key is sent to the address beside it: these three come from one place or not at all.
 CONNECTION = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+
+# Variables that name a recording to answer from, one to write to, and the dollars that may be spent on it.
+REPLAY, RECORD, BUDGET = "MEMORY_COOKBOOK_REPLAY", "MEMORY_COOKBOOK_RECORD", "MEMORY_COOKBOOK_BUDGET"
 
 
 class SettingsError(ValueError):
@@ -30,7 +39,8 @@ class SettingsError(ValueError):
 class Settings:
     """What the environment and `.env` ask for. `reason` says in words why it is offline or live.
 
-    Live, one of `api_key` and `auth_token` is set, and `base_url` is where it may go.
+    Live, one of `api_key` and `auth_token` is set, and `base_url` is where it may go. `replay` is a recording that answers
+    in the API's place, `record` one that is written, for `budget` dollars at most.
     """
 
     offline: bool
@@ -39,6 +49,9 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     auth_token: str | None = field(default=None, repr=False)
     base_url: str = API_URL
+    replay: Path | None = None
+    record: Path | None = None
+    budget: float = math.inf
 
 
 class Connection(NamedTuple):
@@ -62,6 +75,8 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     file = _env_file(env_file)
     both = {**file.values, **{name: value for name, value in environment.values.items() if value}}
     model = both.get("ANTHROPIC_MODEL", DEFAULT_MODEL).strip()
+    if REPLAY in both:
+        return _replay_settings(Path(both[REPLAY]))
     if both.get("MEMORY_COOKBOOK_OFFLINE", "0").lower() not in ("0", "false", "no"):
         return Settings(True, model, "MEMORY_COOKBOOK_OFFLINE is set")
     taken = [name for name in CONNECTION if name in environment.values]
@@ -75,24 +90,52 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     if key and base_url.rstrip("/") == API_URL:
         _check_key(key, where)
     # The SDK takes one of the two; where the environment has both, it takes the key as well.
-    return Settings(False, model, f"{name} is set in {place.name}", key, None if key else token, base_url)
+    reason, token = f"{name} is set in {place.name}", None if key else token
+    record = Path(both[RECORD]) if RECORD in both else None
+    budget = float(both.get(BUDGET, "inf"))
+    return Settings(False, model, reason, key, token, base_url, record=record, budget=budget)
 
 
 def connect(settings: Settings | None = None) -> Connection:
-    """A client for these settings, with the model checked by asking the API for it.
+    """A client for these settings, with the model checked by asking for it.
 
-    Raises SettingsError for a model that the API does not know or no longer serves, and for a refused key.
+    A server other than the API is asked what it can do, and the client leaves out what it cannot.
+
+    Raises SettingsError for a model that is not known or no longer served, for a refused key, and for a server that
+    does not answer as the API does.
     """
     settings = load_settings() if settings is None else settings
-    if settings.offline:
-        client = offline_client()
+    client = _client(settings)
+    if settings.base_url.rstrip("/") == API_URL:
+        _check_model(client, settings.model)
     else:
-        # All three are passed, as for what is left out the SDK would ask the environment.
-        client = anthropic.Anthropic(
-            api_key=settings.api_key, auth_token=settings.auth_token, base_url=settings.base_url
-        )
-    _check_model(client, settings.model)
+        client = _checked_server(client, settings)
     return Connection(client, settings.model, settings.offline)
+
+
+def _client(settings: Settings) -> anthropic.Anthropic:
+    if settings.replay:
+        return replay_client(settings.replay)
+    if settings.offline:
+        return offline_client()
+    # All three are passed, as for what is left out the SDK would ask the environment.
+    options: dict[str, Any] = {
+        "api_key": settings.api_key,
+        "auth_token": settings.auth_token,
+        "base_url": settings.base_url,
+    }
+    if settings.record:
+        return recording_client(settings.record, settings.budget, **options)
+    return anthropic.Anthropic(**options)
+
+
+def _replay_settings(directory: Path) -> Settings:
+    try:
+        recorded = about(directory)
+    except RecordingError as error:
+        raise SettingsError(str(error)) from None
+    reason = f"{REPLAY} names what {recorded.model} answered on {recorded.date}"
+    return Settings(False, recorded.model, reason, replay=directory)
 
 
 class _Place(NamedTuple):
@@ -169,11 +212,52 @@ def _check_model(client: anthropic.Anthropic, model: str) -> None:
         ) from None
     except anthropic.AuthenticationError:
         raise SettingsError("The API refused the key; check the key.") from None
-    except (anthropic.APIError, httpx2.TransportError) as error:
+    except anthropic.PermissionDeniedError as error:
         raise SettingsError(
-            f"The API could not be reached ({type(error).__name__}); try again, or set MEMORY_COOKBOOK_OFFLINE=1."
+            f"The API does not let this key use the model {model!r} (HTTP 403); check the key and its workspace."
         ) from error
-    if known.lifecycle == "retired":
+    except (anthropic.APIError, httpx2.RequestError) as error:
+        raise _unreachable(error) from error
+    except ValueError:  # it says that it is JSON, and is not
+        known = None
+    if not _is_model(known):
+        raise SettingsError(
+            f"Something else than the API answers at {client.base_url}, such as a page to sign in to the network; "
+            "try again, or set MEMORY_COOKBOOK_OFFLINE=1."
+        )
+    _refuse_retired(known, model)
+
+
+def _checked_server(client: anthropic.Anthropic, settings: Settings) -> anthropic.Anthropic:
+    """A client for a gateway or a local server. One that describes the model as the API does, is taken for the API."""
+    try:
+        known = client.beta.models.retrieve(settings.model)
+    except anthropic.APIConnectionError as error:
+        raise _unreachable(error) from error
+    except (anthropic.APIError, ValueError):
+        known = None
+    if _is_model(known) and getattr(known, "capabilities", None):
+        _refuse_retired(known, settings.model)
+        return client
+    try:
+        return client_for_server(client, settings.model)
+    except ConversationError as error:
+        raise SettingsError(f"{settings.base_url}: {error}") from error
+
+
+def _is_model(known: object) -> bool:
+    """A model's description; the SDK hands on whatever else comes with status 200."""
+    return isinstance(known, BetaModelInfo) and isinstance(getattr(known, "id", None), str)
+
+
+def _refuse_retired(known: BetaModelInfo | None, model: str) -> None:
+    if getattr(known, "lifecycle", None) == "retired":
         raise SettingsError(
             f"The model {model!r} is retired; set ANTHROPIC_MODEL to a current one, such as {DEFAULT_MODEL}."
         )
+
+
+def _unreachable(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"The API could not be reached ({type(error).__name__}); try again, or set MEMORY_COOKBOOK_OFFLINE=1."
+    )

@@ -206,9 +206,9 @@ class Tree:
 
     def entries(self, path: Path, depth: int | None) -> Iterator[Entry]:
         """The directory and what is below it, each directory before what it holds; no links or special files."""
+        if self.find(path) is None:
+            raise NotFound(path)
         with self.at(path) as place:
-            if place.found is None:
-                raise NotFound(path)
             if not place.is_directory:
                 raise NotADirectory(path)
             yield Entry(path, place.size, True)

@@ -24,10 +24,12 @@ from memory_stores.confined import (
     Place,
     Tree,
     chunks_of,
+    created,
     digest_of,
     opened,
     remove_all,
     store_errors,
+    write_flushed,
 )
 from memory_stores.protocol import (
     NotAFile,
@@ -39,6 +41,7 @@ from memory_stores.protocol import (
     TooLarge,
     Unavailable,
     Version,
+    parts,
     spelled,
 )
 
@@ -100,17 +103,21 @@ class FileVersions:
 
     def begins(self) -> datetime | None:
         with self._reading() as connection:
-            row = connection.execute("SELECT until FROM pruned").fetchone()
-            return _time(row[0]) if row else None
+            pruned = connection.execute("SELECT until FROM pruned").fetchone()
+            oldest = connection.execute("SELECT min(created_at) FROM versions").fetchone()
+            return _time(oldest[0] or pruned[0]) if pruned else None
+
+    def exist(self) -> bool:
+        return self._file.exists()
 
     def has(self, change_id: str) -> bool:
         return next(self.select(None, change_id, None), None) is not None
 
-    def content(self, version_id: str, tree: Tree) -> bytes | None:
+    def content(self, version_id: str, holders: Holders) -> bytes | None:
         version = self.find(version_id)
         if version and version.operation == "deleted" and not version.redacted:
             return None
-        with self.opened_content(version_id, lambda path: [(tree, path)]) as (file, size):
+        with self.opened_content(version_id, holders) as (file, size):
             if size > READ_BYTES:
                 raise TooLarge(size=size)
             return b"".join(chunks_of(file))
@@ -164,6 +171,29 @@ class FileVersions:
             f"INSERT INTO versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
             [secrets.token_hex(8), change_id, _key(path), operation, digest, size, moment, created_by],
         )
+
+    def adopt(self, version: Version, content: bytes | None) -> None:
+        """Add a version as another store has it."""
+        row = {
+            **version._asdict(),
+            "path": _key(parts(version.path)),
+            "at": _microseconds(version.created_at),
+        }
+        self._begun().execute(
+            f"INSERT INTO versions ({_COLUMNS}) VALUES (:id, :change_id, :path, :operation, :content_sha256, :size,"
+            " :at, :created_by, :redacted)",
+            row,
+        )
+        if content is not None and version.content_sha256 is not None:
+            self._make_content_directory()
+            with (
+                Directory(self._content) as directory,
+                created(directory.place(version.content_sha256)) as file,
+            ):
+                write_flushed(file, [content])
+
+    def begin(self, begins: datetime) -> None:
+        self._begun().execute("INSERT OR REPLACE INTO pruned VALUES (0, ?)", [_microseconds(begins)])
 
     def redact(self, version_id: str) -> None:
         connection = self._begun()

@@ -51,6 +51,7 @@ from memory_stores.protocol import (
     NotADirectory,
     NotAFile,
     NotFound,
+    NotKept,
     Occupied,
     Operation,
     Path,
@@ -58,7 +59,7 @@ from memory_stores.protocol import (
     StoreLimit,
     Version,
 )
-from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way
+from memory_stores.undo_log import Step, UndoLog, Usage, is_under_way, steps_under_way
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +111,7 @@ class FileStore:
 
     def entries(self, path: Path = (), depth: int | None = None) -> Iterator[Entry]:
         self._recover()
-        try:
-            yield from self._tree.entries(path, depth)
-        except NotADirectory:
-            raise NotFound(path) from None
+        return self._tree.entries(path, depth)
 
     @contextlib.contextmanager
     def change(self) -> Iterator[FileChange]:
@@ -134,7 +132,23 @@ class FileStore:
         return self._versions.find(version_id)
 
     def content(self, version_id: str) -> bytes | None:
-        return self._versions.content(version_id, self._tree)
+        self._recover()
+        for _ in range(3):  # a writer may put the content elsewhere while this looks for it
+            with contextlib.suppress(NotKept):
+                return self._versions.content(version_id, self._holders)
+        return self._versions.content(version_id, self._holders)
+
+    def _holders(self, path: Path) -> Iterator[tuple[Tree, Path]]:
+        """Where content that was once at `path` may be: there, or where the change under way has put it."""
+        yield self._tree, path
+        staged, places = Tree(self._staged.name), [path]
+        for step in steps_under_way(self._state):
+            top = tuple(step["path"])
+            for inner in [place[len(top) :] for place in places if place[: len(top)] == top]:
+                yield from ((staged, (step[key], *inner)) for key in ("staged", "saved") if key in step)
+                if step["step"] == "moved":
+                    places.append((*step["to"], *inner))
+                    yield self._tree, places[-1]
 
     def history_begins(self) -> datetime | None:
         return self._versions.begins()
@@ -291,6 +305,16 @@ class FileChange:
         self._note_recorded()
         self._versions.prune(keep)
 
+    def adopt(self, version: Version, content: bytes | None) -> None:
+        """Take over a version of another store as it is; without content, where that is not kept."""
+        self._note_recorded()
+        self._versions.adopt(version, content)
+
+    def begin_history(self, begins: datetime) -> None:
+        """Let the history begin at a time, as if what was before had been pruned."""
+        self._note_recorded()
+        self._versions.begin(begins)
+
     def commit(self) -> None:
         """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
         if not self._steps:
@@ -392,6 +416,7 @@ class FileChange:
                 gone = self._counted(path, sys.maxsize) if place.is_directory else _usage_of(place)
                 name = next(self._names)
                 self._note("removed", path, staged=name)
+                remove_all(self._staging.find(name))  # what a writer left that was killed before it took note
                 rename_to_free_name(place, self._staging.place(name))
                 self._displaced.append((path, name))
                 self._use(-gone.files, -gone.size)
@@ -424,31 +449,36 @@ class FileChange:
     def _clean_up(self, steps: Sequence[Step]) -> None:
         """Let go of what the steps put aside; content that a version needs goes into the history."""
         recorded = any(step["step"] == "recorded" for step in steps)
+        needed = recorded or self._versions.exist()
         for name in _put_aside(steps):
             place = self._staging.find(name)
-            if recorded and place.found is not None:
+            if needed and place.found is not None:
                 self._versions.keep(place, self._digests)
             remove_all(place.looked())
         if recorded:
             self._versions.drop_unused()
 
     def _take_back(self, steps: Sequence[Step]) -> None:
+        copies: set[int] = set()
         for step in reversed(steps):
             with contextlib.suppress(OSError, StoreError):
-                self._take_back_step(step, tuple(step["path"]))
+                self._take_back_step(step, tuple(step["path"]), copies)
         for name in _put_aside(steps):
             remove_all(self._staging.find(name))
 
-    def _take_back_step(self, step: Step, path: Path) -> None:
+    def _take_back_step(self, step: Step, path: Path, copies: set[int]) -> None:
+        """Only what is still what the step made is touched: its file, or one of the `copies` put back in its place."""
         with self._tree.at(path) as place:
+            is_ours = place.inode in {step.get("inode"), *copies}
             match step["step"]:
                 case "made":
                     place.rmdir()
-                case "created" if place.inode == step["inode"]:
+                case "created" if is_ours:
                     place.unlink()
-                case "replaced" if place.inode == step["inode"]:
+                case "replaced" if is_ours:
                     saved = self._staging.find(step["saved"])
                     old = self._staging.place(step["staged"]) if saved.found is None else saved
+                    copies.add(old.looked().inode)
                     old.replace(place)
                 case "removed":
                     rename_to_free_name(self._staging.place(step["staged"]), place)

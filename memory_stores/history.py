@@ -10,7 +10,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from memory_stores.protocol import (
     Change,
@@ -25,6 +25,7 @@ from memory_stores.protocol import (
 )
 
 Answer: TypeAlias = dict[str, str]
+_Found = TypeVar("_Found")
 
 
 class HistoryError(Exception):
@@ -61,20 +62,31 @@ class History:
                     versioned.prune(self._keep)
 
     def versions(self, path: str | None = None) -> list[Version]:
-        """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given."""
-        if not isinstance(self._store, VersionedStore):
+        """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given. Raises HistoryError."""
+        store = self._store
+        if not isinstance(store, VersionedStore):
             return []
-        return list(self._store.versions(None if path is None else parts(path)))
+        return self._told(lambda: list(store.versions(None if path is None else parts(path))))
 
     def content(self, version_id: str) -> bytes | None:
         """The bytes after a version, None for a deletion. Raises HistoryError if they are not known."""
-        version = self._version(version_id)
+        version = self._told(lambda: self._version(version_id))
         if version.redacted:
             raise HistoryError(f"The content of version {version_id} was redacted.")
-        try:
-            return self._versioned().content(version_id)
-        except NotKept:
-            raise HistoryError(f"The content of version {version_id} is not there any more.") from None
+        return self._told(lambda: self._versioned().content(version_id))
+
+    def _told(self, read: Callable[[], _Found]) -> _Found:
+        """What a store finds, or what it says in a sentence for people."""
+        found: list[_Found] = []
+
+        def look() -> str:
+            found.append(read())
+            return ""
+
+        answer = self._answer(look)
+        if not found:
+            raise HistoryError(answer["error"])
+        return found[0]
 
     def undo(self, version_id: str) -> Answer:
         """Take back the whole change that made a version: ``{"success": the paths that this changed}``.
@@ -165,13 +177,16 @@ class History:
             raise HistoryError(f"What was then is not on record any more{self._begins()}.")
         wanted: dict[Path, Version | None] = {}
         for name in dict.fromkeys(version.path for version in store.versions(after=until)):
-            path = parts(name)
-            wanted[path] = _last(
+            path, known = parts(name), list(store.versions(parts(name)))
+            then = [
                 version
-                for number, version in enumerate(store.versions(path))
+                for number, version in enumerate(known)
                 # A first version that nobody made is of a file that was there before the history.
                 if version.created_at <= until or (number == 0 and version.created_by is None)
-            )
+            ]
+            if not then and known[0].operation != "created":
+                raise HistoryError(f"What {name} was then is not on record any more{self._begins()}.")
+            wanted[path] = _last(then)
         return wanted
 
     def _version(self, version_id: str) -> Version:

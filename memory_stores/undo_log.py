@@ -51,16 +51,8 @@ class UndoLog:
 
     def unfinished(self) -> list[Step]:
         """The steps of a change that did not come to its end, oldest first."""
-        if not self._first_line().startswith(b'{"change"'):
-            return []
         os.lseek(self._file, 0, os.SEEK_SET)
-        steps: list[Step] = []
-        for line in b"".join(chunks_of(self._file)).split(b"\n"):
-            step = _step(line)
-            if step is None or step["change"] != (steps or [step])[0]["change"]:
-                break  # torn, so that its step was not taken; or left from a change before
-            steps.append(step)
-        return steps
+        return _steps(self._file)
 
     def begin(self, change: str) -> None:
         self._change, self._end = change, 0
@@ -89,6 +81,29 @@ class UndoLog:
         left = memoryview(data)
         while left:
             left = left[os.write(self._file, left) :]
+
+
+def steps_under_way(place: Place) -> list[Step]:
+    """The steps of a change that is under way, or was when its process was killed; needs no right to write."""
+    try:
+        file = place.open(os.O_RDONLY)
+    except OSError:
+        return []
+    try:
+        return _steps(file)
+    finally:
+        os.close(file)
+
+
+def _steps(file: int) -> list[Step]:
+    steps: list[Step] = []
+    if os.read(file, 9) == b'{"change"':
+        for line in b"".join([b'{"change"', *chunks_of(file)]).split(b"\n"):
+            step = _step(line)
+            if step is None or step["change"] != (steps or [step])[0]["change"]:
+                break  # torn, so that its step was not taken; or left from a change before
+            steps.append(step)
+    return steps
 
 
 def _step(line: bytes) -> Step | None:

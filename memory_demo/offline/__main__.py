@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import uvicorn
 
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
 from memory_demo.offline.api import Answer, ConnectionDropped
+from memory_demo.reviewer import review
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -52,7 +54,7 @@ def server_for(api: OfflineAPI, host: str = "127.0.0.1", port: int = 0) -> uvico
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the server until it is interrupted."""
     parser = argparse.ArgumentParser(prog="python -m memory_demo.offline", description=__doc__)
-    parser.add_argument("--port", type=int, default=8765, help="default: %(default)s")
+    parser.add_argument("--port", type=_port, default=8765, help="default: %(default)s")
     parser.add_argument(
         "--host", default="127.0.0.1", help="default: %(default)s, reached from this machine only"
     )
@@ -60,7 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     url = f"http://{options.host}:{options.port}"
     settings = f"ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=offline"
     print(f"Offline stand-in, not Claude. Point a client at it: {settings}", flush=True)
-    server_for(OfflineAPI(review), options.host, options.port).run()
+    with suppress(KeyboardInterrupt):
+        server_for(OfflineAPI(review), options.host, options.port).run()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; choose a number from 0 to 65535")
+    return int(text)
 
 
 async def _read_body(receive: Receive) -> bytes:

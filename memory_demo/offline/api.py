@@ -1,8 +1,8 @@
 """The stand-in's API: a request in, an answer out, with no network between.
 
-It does not think and does not pretend to: a responder given by the caller answers for the model, and every
-answer has the header `x-offline-stand-in: true`. Token counts are estimates. The same requests in the same
-order give the same bytes.
+It does not think and does not pretend to: a responder given by the caller answers for the model, every message names
+`offline-stand-in` as its model, and every answer has the header `x-offline-stand-in: true`. Token counts are estimates.
+The same requests in the same order give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from memory_demo.offline import models, streaming, thinking
 from memory_demo.offline.caching import CacheUsage, PromptCache, explicit_breakpoints, prompt_segments
+from memory_demo.offline.compaction import instruction_tokens, since_compaction, summarise
 from memory_demo.offline.context import Context, edited_context
 from memory_demo.offline.faults import BrokenStream, DroppedConnection, ErrorAnswer, Fault
-from memory_demo.offline.prompt import Responder
-from memory_demo.offline.replies import as_message, write_out
+from memory_demo.offline.prompt import Responder, Summariser
+from memory_demo.offline.replies import PAUSED, Output, as_message, iteration, write_out
+from memory_demo.offline.structured_output import NoInstance, fitted
+from memory_demo.offline.tokens import estimate
+from memory_demo.offline.turns import blocks_of, turns_of
 from memory_demo.offline.validation import (
     BLOCK_BINDING_BETA,
     Call,
     Rejected,
     betas_of,
-    blocks_of,
     check_call,
     check_headers,
     check_shape,
     invalid,
     not_found,
     parse_json,
-    turn_key,
-    turns_of,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -76,15 +77,21 @@ class Received(NamedTuple):
 class OfflineAPI:
     """Answers for the API. `requests` has the latest requests, `KEPT_REQUESTS` at most, the oldest first.
 
-    `faults` are used up one a request. `clock` gives the seconds by which cache entries age; by default they
+    `summariser` writes the summary where a request compacts. `faults` are used up one a request. `clock` gives the seconds by which cache entries age; by default they
     do not. Calls may come from several threads.
     """
 
     def __init__(
-        self, responder: Responder, *, faults: Sequence[Fault] = (), clock: Callable[[], float] = lambda: 0.0
+        self,
+        responder: Responder,
+        *,
+        summariser: Summariser = summarise,
+        faults: Sequence[Fault] = (),
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.requests: deque[Received] = deque(maxlen=KEPT_REQUESTS)
         self._responder = responder
+        self._summariser = summariser
         self._faults = deque(faults)
         self._clock = clock
         self._cache = PromptCache()
@@ -145,33 +152,62 @@ class OfflineAPI:
     def _messages(self, received: Received, query: Mapping[str, list[str]]) -> Answer:
         call = self._checked(received, query, counting=False)
         request = call.request
-        history = thinking.check(request, call.turns, call.model, call.betas)
+        history = thinking.check(request, since_compaction(call.turns), call.model, call.betas)
         context = edited_context(call, history.dropped)
-        reply = self._responder(context.prompt())
-        new_id = _ids(request)
-        output = write_out(
-            reply,
-            max_tokens=request["max_tokens"],
-            stop_sequences=request.get("stop_sequences") or (),
-            thinking=thinking.new_block(request, call.model, history, reply.thinking),
-            new_id=new_id,
-        )
-        message = {
-            "id": new_id("msg_", 0),
-            **as_message(output, request["model"], self._cached(context), _cache_ttl(request)),
-        }
-        message["stop_details"] = reply.stop_details if output.stop_reason == reply.stop_reason else None
+        iterations = []
+        if context.compaction:
+            context, used = self._compact(context)
+            iterations.append(used)
+            history = thinking.after_compaction(request, context.summary, history.dropped)
+        if context.compaction and context.compaction.get("pause_after_compaction"):
+            output, cached = PAUSED, CacheUsage(0, 0, 0)
+        else:
+            output, cached = self._write(context, history), self._cached(context)
+            iterations.append(iteration("message", output.output_tokens, cached, _cache_ttl(request)))
+        message = {"id": _ids(request)("msg_", 0), **as_message(output, cached, _cache_ttl(request))}
+        if context.summary:
+            message["content"] = [context.summary, *message["content"]]
+        if context.may_compact:
+            message["usage"]["iterations"] = iterations
         if "context_management" in request:
             applied = [edit.as_response() for edit in context.applied_edits]
             message["context_management"] = {"applied_edits": applied}
         if BLOCK_BINDING_BETA in call.betas:
             message["input_transformations"] = [drop.as_response() for drop in history.dropped]
-        if output.stop_reason == "pause_turn":
-            turns = turns_of([*request["messages"], {"role": "assistant", "content": output.content}])
-            self._paused.add(turn_key(turns[-1]))
+        return self._message_answer(received, request, message, output.cut_input)
+
+    def _compact(self, context: Context) -> tuple[Context, dict[str, Any]]:
+        """The context with a summary in place of its messages, and the usage of writing it."""
+        summary = self._summariser(context.prompt())
+        cached = self._cached(context)
+        asked = cached.input_tokens + instruction_tokens(context.compaction or {})
+        ttl = _cache_ttl(context.call.request)
+        used = iteration("compaction", estimate(summary), cached._replace(input_tokens=asked), ttl)
+        return context.compacted(summary), used
+
+    def _write(self, context: Context, history: thinking.History) -> Output:
+        request = context.call.request
+        try:
+            reply = fitted(self._responder(context.prompt()), request)
+        except NoInstance as error:
+            raise invalid(str(error)) from None
+        return write_out(
+            reply,
+            max_tokens=request["max_tokens"],
+            stop_sequences=request.get("stop_sequences") or (),
+            thinking=thinking.new_block(request, context.call.model, history, reply.thinking),
+            new_id=_ids(request),
+        )
+
+    def _message_answer(
+        self, received: Received, request: Mapping[str, Any], message: dict[str, Any], cut_input: str | None
+    ) -> Answer:
+        if message["stop_reason"] == "pause_turn":
+            turns = turns_of([*request["messages"], {"role": "assistant", "content": message["content"]}])
+            self._paused.add(turns[-1].key)
         if not request.get("stream"):
             return _json_answer(received, message)
-        chunks = tuple(map(streaming.encode, streaming.events(message, output.cut_input)))
+        chunks = tuple(map(streaming.encode, streaming.events(message, cut_input)))
         headers = {**_headers(received), "content-type": "text/event-stream; charset=utf-8"}
         return Answer(200, headers, chunks)
 
@@ -220,7 +256,7 @@ def _describe_model(name: str) -> dict[str, Any]:
 
 def _cache_ttl(request: Mapping[str, Any]) -> str:
     """The lifetime of what this request caches: the longest that it asks for."""
-    blocks = chain.from_iterable(blocks_of(message["content"]) for message in request["messages"])
+    blocks = chain.from_iterable(blocks_of(message.get("content") or ()) for message in request["messages"])
     system = blocks_of(request.get("system") or ())
     marks = (
         item.get("cache_control") or {} for item in (request, *(request.get("tools") or ()), *system, *blocks)

@@ -19,7 +19,9 @@ class Model:
     """One model: limits in tokens, and the habits in which generations differ.
 
     `thinking` holds the accepted values of `thinking.type`. A model that `binds_thinking` refuses a thinking
-    block whose prefix has changed.
+    block whose prefix has changed. One that takes `system_messages` takes them inside a conversation: recorded for
+    claude-opus-4-8 and claude-fable-5, so models before those do not (our reading). Those that `compacts` are the
+    documented ones.
     """
 
     id: str
@@ -38,6 +40,8 @@ class Model:
     prefill: bool = False
     sampling: bool = False
     forced_tool_choice: bool = False
+    system_messages: bool = True
+    compacts: bool = True
     efforts: tuple[str, ...] = EFFORTS
 
     @property
@@ -63,6 +67,7 @@ def _generation_4(id: str, name: str, **differences: Any) -> Model:
         "binds_thinking": False,
         "forced_tool_choice": True,
         "min_cacheable": 1024,
+        "system_messages": False,
         "efforts": ("low", "medium", "high", "max"),
     }
     return Model(id, name, **{**settings, **differences})
@@ -74,6 +79,7 @@ _GENERATION_4_5: Mapping[str, Any] = {
     "thinking": frozenset({"enabled", "disabled"}),
     "prefill": True,
     "sampling": True,
+    "compacts": False,
     "efforts": (),
 }
 
@@ -104,6 +110,7 @@ CATALOGUE: Sequence[Model] = (
         "Claude Opus 4.8",
         thinking=frozenset({"adaptive", "disabled"}),
         shows_thinking=False,
+        system_messages=True,
         efforts=EFFORTS,
     ),
     _generation_4(
@@ -197,7 +204,7 @@ def page_of_models(
 def _capabilities(model: Model) -> dict[str, Any]:
     efforts = {name: _support(name in model.efforts) for name in EFFORTS}
     types = ("adaptive", "between_tools", "disabled", "enabled")
-    # The stand-in describes what it does itself: it has no batches, citations, server tools or compaction.
+    # The stand-in describes what it does itself: it has no batches, citations or server tools.
     return {
         "batch": _support(False),
         "citations": _support(False),
@@ -207,7 +214,7 @@ def _capabilities(model: Model) -> dict[str, Any]:
             "supported": True,
             "clear_thinking_20251015": _support(True),
             "clear_tool_uses_20250919": _support(True),
-            "compact_20260112": _support(False),
+            "compact_20260112": _support(model.compacts),
         },
         "effort": {"supported": bool(model.efforts), **efforts},
         "image_input": _support(False),
@@ -217,7 +224,7 @@ def _capabilities(model: Model) -> dict[str, Any]:
             "code_execution": _support(False),
             "web_search": _support(False),
         },
-        "structured_outputs": _support(False),
+        "structured_outputs": _support(True),
         "thinking": {"supported": True, "types": _supports(types, model.thinking)},
     }
 

@@ -14,8 +14,9 @@ Block: TypeAlias = Mapping[str, Any]
 class Prompt:
     """A request as a model sees it: after context editing, without thinking blocks.
 
-    Every message is `{"role": "user" | "assistant", "content": [block, ...]}`; a string content has become one
-    text block, and consecutive messages of one role one message.
+    Every message is `{"role": "user" | "assistant" | "system", "content": [block, ...]}`; a string content has become
+    one text block, and consecutive messages of one role one message. After compaction the first block of the first
+    message, a user's, is `{"type": "compaction", "content": summary}`, and nothing from before is left.
     """
 
     system: str
@@ -41,3 +42,6 @@ class Reply:
 
 Responder: TypeAlias = Callable[[Prompt], Reply]
 """Answers for a model. Deterministic: the same prompt, the same reply."""
+
+Summariser: TypeAlias = Callable[[Prompt], str]
+"""Writes the summary that takes a conversation's place. Deterministic too."""

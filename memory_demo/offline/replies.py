@@ -19,6 +19,10 @@ from memory_demo.offline.tokens import count_block, estimate
 Content = list[dict[str, Any]]
 
 
+MODEL = "offline-stand-in"
+"""What a message of the stand-in names as its model, whatever model the request asks for."""
+
+
 class Output(NamedTuple):
     """What the model wrote before it stopped, and why it stopped.
 
@@ -28,31 +32,44 @@ class Output(NamedTuple):
 
     content: Content
     stop_reason: str
-    stop_sequence: str | None
-    output_tokens: int
-    thinking_tokens: int
-    cut_input: str | None
+    stop_sequence: str | None = None
+    stop_details: Mapping[str, Any] | None = None
+    output_tokens: int = 0
+    thinking_tokens: int = 0
+    cut_input: str | None = None
 
 
-def as_message(output: Output, model: str, cached: CacheUsage, cache_ttl: str) -> dict[str, Any]:
+PAUSED = Output([], "compaction")
+"""Nothing written after a summary, since the client wants to go on from there."""
+
+
+def as_message(output: Output, cached: CacheUsage, cache_ttl: str) -> dict[str, Any]:
     """The parts of a response that every message has, but for its id."""
-    created = dict.fromkeys(("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"), 0)
-    created[f"ephemeral_{cache_ttl}_input_tokens"] = cached.cache_creation_input_tokens
     return {
         "type": "message",
         "role": "assistant",
-        "model": model,
+        "model": MODEL,
         "content": output.content,
         "stop_reason": output.stop_reason,
         "stop_sequence": output.stop_sequence,
+        "stop_details": output.stop_details,
         "usage": {
-            **cached._asdict(),
-            "cache_creation": created,
-            "output_tokens": output.output_tokens,
+            **_figures(output.output_tokens, cached, cache_ttl),
             "output_tokens_details": {"thinking_tokens": output.thinking_tokens},
             "service_tier": "standard",
         },
     }
+
+
+def iteration(kind: str, output_tokens: int, cached: CacheUsage, cache_ttl: str) -> dict[str, Any]:
+    """The entry of `usage.iterations` for one step of an answer: a compaction or a message."""
+    return {"type": kind, **_figures(output_tokens, cached, cache_ttl)}
+
+
+def _figures(output_tokens: int, cached: CacheUsage, cache_ttl: str) -> dict[str, Any]:
+    created = dict.fromkeys(("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"), 0)
+    created[f"ephemeral_{cache_ttl}_input_tokens"] = cached.cache_creation_input_tokens
+    return {**cached._asdict(), "cache_creation": created, "output_tokens": output_tokens}
 
 
 class _Cut(NamedTuple):
@@ -81,9 +98,14 @@ def write_out(
         stop_reason = "stop_sequence"
     else:
         stop_reason = reply.stop_reason or _natural_stop(blocks)
-    content = ([dict(thinking)] if thinking else []) + cut.content
     return Output(
-        content, stop_reason, stop_sequence, cut.tokens + thinking_tokens, thinking_tokens, cut.input
+        content=([dict(thinking)] if thinking else []) + cut.content,
+        stop_reason=stop_reason,
+        stop_sequence=stop_sequence,
+        stop_details=reply.stop_details if stop_reason == reply.stop_reason else None,
+        output_tokens=cut.tokens + thinking_tokens,
+        thinking_tokens=thinking_tokens,
+        cut_input=cut.input,
     )
 
 

@@ -18,8 +18,7 @@ def events(message: Mapping[str, Any], cut_input: str | None = None) -> Iterator
     """
     started = {**message, "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
     started.pop("context_management", None)
-    usage = message["usage"]
-    yield {"type": "message_start", "message": {**started, "usage": {**usage, "output_tokens": 1}}}
+    yield {"type": "message_start", "message": {**started, "usage": _first_usage(message["usage"])}}
     last = len(message["content"]) - 1
     for index, block in enumerate(message["content"]):
         yield {"type": "content_block_start", "index": index, "content_block": _empty(block)}
@@ -38,6 +37,17 @@ def encode(event: Mapping[str, Any]) -> bytes:
     return f"event: {event['type']}\ndata: {data}\n\n".encode("utf-8", "replace")
 
 
+def _first_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stream begins with. Recorded: the input of the first step, where the reply takes several."""
+    steps = usage.get("iterations") or [{}]
+    first = {key: value for key, value in steps[0].items() if key in usage}
+    return {
+        **{key: value for key, value in usage.items() if key != "iterations"},
+        **first,
+        "output_tokens": 1,
+    }
+
+
 def _message_delta(message: Mapping[str, Any]) -> dict[str, Any]:
     usage = {key: value for key, value in message["usage"].items() if key in _DELTA_USAGE}
     delta = {key: message[key] for key in ("stop_reason", "stop_sequence", "stop_details")}
@@ -50,6 +60,7 @@ def _message_delta(message: Mapping[str, Any]) -> dict[str, Any]:
 _DELTA_USAGE = frozenset(
     {
         "input_tokens",
+        "iterations",
         "cache_creation_input_tokens",
         "cache_read_input_tokens",
         "output_tokens",
@@ -61,6 +72,7 @@ _DELTA_USAGE = frozenset(
 def _empty(block: Mapping[str, Any]) -> dict[str, Any]:
     blank: dict[str, dict[str, Any]] = {
         "text": {"text": ""},
+        "compaction": {"content": None},
         "thinking": {"thinking": "", "signature": ""},
         "tool_use": {"input": {}},
         "server_tool_use": {"input": {}},
@@ -73,6 +85,8 @@ def _deltas(block: Mapping[str, Any], cut_input: str | None) -> Iterator[dict[st
     if kind == "text":
         for piece in _PIECE.findall(block["text"]):
             yield {"type": "text_delta", "text": piece}
+    elif kind == "compaction":
+        yield {"type": "compaction_delta", "content": block["content"]}
     elif kind == "thinking":
         for piece in _PIECE.findall(block["thinking"]):
             yield {"type": "thinking_delta", "thinking": piece}

@@ -3,9 +3,9 @@
 As documented (https://platform.claude.com/docs/en/build-with-claude/preserved-thinking), a block is bound to
 what came before it: system prompt, tools and all earlier content. `cache_control` marks do not count, and
 neither does leaving out the oldest thinking blocks; leaving out one between others does. A block of another
-model is dropped without an error.
+model is dropped without an error. Recorded (claude-sonnet-5-5): where the system prompt is what differs, the error says so.
 
-A signature names its model in the clear and holds two codes, over the block itself and over its prefix. The
+A signature names its model in the clear and holds codes of the block itself, its prefix and its system prompt. The
 key is public: this is about being as strict as the API, not about secrecy.
 """
 
@@ -20,10 +20,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from memory_demo.offline.models import Model
-from memory_demo.offline.validation import BLOCK_BINDING_BETA, PlacedBlock, Turn, blocks_of, invalid
+from memory_demo.offline.turns import PlacedBlock, Turn, blocks_of
+from memory_demo.offline.validation import BLOCK_BINDING_BETA, invalid
 
 _KEY = b"memory_demo.offline"
 _MARK = "offline"
+_SYSTEM_DIFFERS = " The `system` prompt differs from the one this block was created with."
 
 
 class Dropped(NamedTuple):
@@ -40,10 +42,12 @@ class Dropped(NamedTuple):
 class History(NamedTuple):
     """What a new thinking block is bound to, and the old ones that were dropped on the way.
 
-    `prefix` identifies all content but thinking, `link` the last thinking block that was kept.
+    `prefix` identifies all content but thinking, `system` the system prompt, `link` the last thinking block that was
+    kept.
     """
 
     prefix: str
+    system: str
     link: str
     dropped: tuple[Dropped, ...]
 
@@ -52,13 +56,14 @@ class _Signature(NamedTuple):
     model: str
     link: str
     seal: str
+    system: str
     binding: str
 
 
 def sign(history: History, model: str, text: str) -> str:
     """The signature of a new block whose visible text is `text`."""
     seal = _seal(model, history.link, text)
-    parts = (_MARK, model, history.link, seal, _code(seal, history.prefix))
+    parts = (_MARK, model, history.link, seal, history.system, _code(seal, history.prefix))
     return base64.b64encode("|".join(parts).encode()).decode()
 
 
@@ -87,7 +92,7 @@ def check(
     Raises Rejected for a block that was altered or, unless the request asks to drop such blocks, whose
     prefix has changed.
     """
-    prefix = _Prefix(request.get("system") or (), request.get("tools") or ())
+    prefix, system = _prefix(request), _system_code(request)
     link, dropped = "", []
     for turn in turns:
         for placed in turn.blocks:
@@ -99,11 +104,30 @@ def check(
                 dropped.append(Dropped(placed, "model_binding_mismatch"))
             elif model.binds_thinking and not _bound(signature, prefix.digest(), link):
                 if not _drops_mismatches(request):
-                    raise invalid(f"{placed.path}: {_mismatch(betas)}")
+                    differs = _SYSTEM_DIFFERS if signature.system != system else ""
+                    raise invalid(f"{placed.path}: {_mismatch(betas)}{differs}")
                 dropped.append(Dropped(placed, "prefix_binding_mismatch"))
             else:
                 link = _code(placed.block["signature"])
-    return History(prefix.digest(), link, tuple(dropped))
+    return History(prefix.digest(), system, link, tuple(dropped))
+
+
+def after_compaction(
+    request: Mapping[str, Any], summary: Mapping[str, Any] | None, dropped: tuple[Dropped, ...]
+) -> History:
+    """What a new thinking block is bound to that follows a compaction block."""
+    prefix = _prefix(request)
+    if summary:
+        prefix.add("assistant", summary)
+    return History(prefix.digest(), _system_code(request), "", dropped)
+
+
+def _prefix(request: Mapping[str, Any]) -> _Prefix:
+    return _Prefix(request.get("system") or (), request.get("tools") or ())
+
+
+def _system_code(request: Mapping[str, Any]) -> str:
+    return _code(_Prefix(request.get("system") or (), ()).digest())
 
 
 def _signature(placed: PlacedBlock) -> _Signature:
@@ -114,7 +138,7 @@ def _signature(placed: PlacedBlock) -> _Signature:
         mark, *parts = base64.b64decode(block["signature"], validate=True).decode().split("|")
         signature = _Signature(*parts)
     except (binascii.Error, UnicodeDecodeError, TypeError):
-        mark, signature = "", _Signature("", "", "", "")
+        mark, signature = "", _Signature("", "", "", "", "")
     genuine = hmac.compare_digest(signature.seal, _seal(signature.model, signature.link, block["thinking"]))
     if mark != _MARK or not genuine:
         raise invalid(f"{placed.path}: Invalid `signature` in `thinking` block")

@@ -1,7 +1,13 @@
 """What the API rejects, in its error shape and wording.
 
-Wording comes from the API's documentation and from its answers quoted in public bug reports; where neither
-has it, it is ours. What the API accepts and the stand-in does not simulate is refused too, and says so.
+Wording comes from the API's documentation, from answers recorded in public test suites and from answers quoted in
+public bug reports; where none has it, it is ours. What the API takes and the stand-in does not do is taken where a
+conversation can go on without it (`mcp_servers`: nothing is connected); else it is refused, and the message says that
+the stand-in refuses it.
+
+Recorded (pydantic-ai's public test suite): a message of role `system` inside a conversation is taken after a user
+message, last or followed by others (claude-opus-4-8, claude-fable-5). Ids of tool uses may repeat in different
+assistant turns. The first message may be the assistant's (claude-sonnet-4-5).
 """
 
 from __future__ import annotations
@@ -10,22 +16,27 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
 
 from anthropic.types import AnthropicBetaParam
+from anthropic.types.beta import BetaJSONOutputFormatParam
 from anthropic.types.beta.message_count_tokens_params import MessageCountTokensParams as BetaCountTokensParams
 from anthropic.types.beta.message_create_params import MessageCreateParamsBase as BetaCreateParams
 from anthropic.types.message_count_tokens_params import MessageCountTokensParams
 from anthropic.types.message_create_params import MessageCreateParamsBase
 
 from memory_demo.offline import models
+from memory_demo.offline.compaction import COMPACT, MINIMUM_TRIGGER
+from memory_demo.offline.context_editing import CLEAR_THINKING
 from memory_demo.offline.models import Model
-from memory_demo.offline.schema import Field, fields_of, problems_of
+from memory_demo.offline.schema import Field, Problem, fields_of, problems_of
+from memory_demo.offline.turns import PlacedBlock, Turn, blocks_of, turns_of
 
 CONTEXT_MANAGEMENT_BETA = "context-management-2025-06-27"
 COMPACTION_BETA = "compact-2026-01-12"
 BLOCK_BINDING_BETA = "thinking-binding-controls-2026-08-01"
+STRUCTURED_OUTPUTS_BETA = "structured-outputs-2025-11-13"
 DISPLAY_UPDATES_BETA = "thinking-display-updates-2026-08-18"
 MAX_BODY_BYTES = 32 * 1024 * 1024
 
@@ -33,17 +44,20 @@ _VERSION = re.compile(r"20\d\d-[01]\d-[0-3]\d")
 # Keys of the SDK's request types that travel as headers.
 _HEADER_FIELDS = frozenset({"betas", "user_profile_id", "workspace_id"})
 # Fields that exist only with one of these betas; a prefix stands for all its dates.
-_FIELD_BETAS = {
+_FIELD_BETAS: Mapping[str, tuple[str, ...]] = {
     "billing_policy": ("user-profiles-billing-",),
     "compaction": ("compact-2026-09-04",),
     "context_management": (CONTEXT_MANAGEMENT_BETA, COMPACTION_BETA),
     "fallback_credit_token": ("fallback-credit-",),
     "fallbacks": ("server-side-fallback-",),
     "mcp_servers": ("mcp-client-",),
+    "output_format": (STRUCTURED_OUTPUTS_BETA,),
     "thread": ("message-threads-",),
 }
 # The SDK no longer has these parameters, the API knows them and older models take them.
 _SAMPLING_FIELDS = {name: Field(float, False) for name in ("temperature", "top_p", "top_k")}
+# Recorded: the older place of `output_config.format`.
+_OUTPUT_FORMAT = {"output_format": Field(BetaJSONOutputFormatParam | None, False)}
 _CREATE_FIELDS = {"stream": Field(bool, False), **_SAMPLING_FIELDS}
 _KNOWN_BETAS = frozenset(
     value
@@ -77,46 +91,6 @@ def invalid(message: str, details: Mapping[str, Any] | None = None) -> Rejected:
 def not_found(message: str) -> Rejected:
     """A 404."""
     return Rejected(404, "not_found_error", message)
-
-
-class PlacedBlock(NamedTuple):
-    """A content block and where the request has it: `messages[message].content[position]`."""
-
-    message: int
-    position: int
-    block: Mapping[str, Any]
-
-    @property
-    def path(self) -> str:
-        """As in the API's error messages."""
-        return f"messages.{self.message}.content.{self.position}"
-
-
-class Turn(NamedTuple):
-    """Consecutive messages of one role, which the API takes as one."""
-
-    role: str
-    blocks: tuple[PlacedBlock, ...]
-
-
-def turns_of(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
-    """The conversation by turns; a string content is one text block."""
-    turns: list[Turn] = []
-    for number, message in enumerate(messages):
-        blocks = tuple(
-            PlacedBlock(number, position, block)
-            for position, block in enumerate(blocks_of(message["content"]))
-        )
-        if turns and turns[-1].role == message["role"]:
-            turns[-1] = Turn(message["role"], turns[-1].blocks + blocks)
-        else:
-            turns.append(Turn(message["role"], blocks))
-    return turns
-
-
-def blocks_of(content: str | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Content as blocks; a string is one text block."""
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -168,13 +142,16 @@ class Call(NamedTuple):
 
 def check_shape(request: Mapping[str, Any], betas: frozenset[str], *, beta: bool, counting: bool) -> None:
     """Fields and their types, as the SDK's request types have them. Raises Rejected."""
-    problem = next(problems_of(_fields(betas, beta, counting), request), None)
+    fields = _fields(beta, counting)
+    off = {name for name in fields if not _enabled(_FIELD_BETAS.get(name), betas)}
+    known = {name: field for name, field in fields.items() if name not in off}
+    problem = next(problems_of(known, request), None)
     if problem:
-        raise invalid(str(problem))
+        raise invalid(_beta_missing(problem, off) or str(problem))
 
 
 def check_call(request: Mapping[str, Any], betas: frozenset[str], paused: Collection[str] = ()) -> Call:
-    """The rules that types do not express. `paused` holds `turn_key`s of turns to be continued.
+    """The rules that types do not express. `paused` holds the keys of turns to be continued.
 
     Raises Rejected for the first rule broken.
     """
@@ -187,28 +164,30 @@ def check_call(request: Mapping[str, Any], betas: frozenset[str], paused: Collec
     if problem:
         raise invalid(problem)
     turns = turns_of(request["messages"])
-    call = Call(request, model, betas, turns, turn_key(turns[-1]) in paused)
+    call = Call(request, model, betas, turns, turns[-1].key in paused)
     for rule in _RULES:
         for message in rule(call):
             raise invalid(message)
     return call
 
 
-def turn_key(turn: Turn) -> str:
-    """Identifies a turn by role and content."""
-    return json.dumps([turn.role, [placed.block for placed in turn.blocks]], sort_keys=True)
-
-
-def _fields(betas: frozenset[str], beta: bool, counting: bool) -> Mapping[str, Field]:
+def _fields(beta: bool, counting: bool) -> Mapping[str, Field]:
     if counting:
         fields = fields_of(BetaCountTokensParams if beta else MessageCountTokensParams)
     else:
         fields = {**fields_of(BetaCreateParams if beta else MessageCreateParamsBase), **_CREATE_FIELDS}
-    return {
-        name: field
-        for name, field in fields.items()
-        if name not in _HEADER_FIELDS and _enabled(_FIELD_BETAS.get(name), betas)
-    }
+    if beta:
+        fields = {**fields, **_OUTPUT_FORMAT}
+    return {name: field for name, field in fields.items() if name not in _HEADER_FIELDS}
+
+
+def _beta_missing(problem: Problem, off: Collection[str]) -> str | None:
+    """What to say of a field whose beta header is missing; for context editing the API's own words are known."""
+    name = problem.path[0] if problem.path else None
+    if name not in off or name == "context_management":
+        return None
+    betas = " or ".join(f"`{prefix}...`" for prefix in _FIELD_BETAS[str(name)])
+    return f"{name}: the offline stand-in takes this field only with the beta header {betas}."
 
 
 def _enabled(prefixes: tuple[str, ...] | None, betas: frozenset[str]) -> bool:
@@ -231,13 +210,17 @@ def _first_message_problems(messages: Sequence[Mapping[str, Any]]) -> Iterator[s
             'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not '
             '"system" as an input message role.'
         )
-    elif messages[0]["role"] != "user":
-        yield 'messages: first message must use the "user" role'
-    for number, message in enumerate(messages):
-        if message["role"] == "system":
-            yield (
-                f"messages.{number}.role: the offline stand-in does not take system messages inside a conversation."
-            )
+
+
+def _system_messages(call: Call) -> Iterator[str]:
+    for before, turn in pairwise(call.turns):
+        if turn.role != "system" or not turn.blocks:
+            continue
+        where = f"messages.{turn.blocks[0].message}.role"
+        if not call.model.system_messages:
+            yield f"{where}: the offline stand-in takes no system message inside a conversation with this model."
+        if before.role != "user":
+            yield f"{where}: the offline stand-in takes a system message only after a user message."
 
 
 def _max_tokens(call: Call) -> Iterator[str]:
@@ -254,7 +237,11 @@ def _max_tokens(call: Call) -> Iterator[str]:
 def _content(call: Call) -> Iterator[str]:
     messages = call.request["messages"]
     for number, message in enumerate(messages):
-        if not message["content"] and (number < len(messages) - 1 or message["role"] == "user"):
+        if (
+            message["role"] != "system"
+            and not message["content"]
+            and (number < len(messages) - 1 or message["role"] == "user")
+        ):
             yield (
                 f"messages.{number}: all messages must have non-empty content except for the optional final "
                 "assistant message"
@@ -273,8 +260,8 @@ def _text_problems(where: str, blocks: Iterable[Mapping[str, Any]]) -> Iterator[
 
 
 def _tool_pairing(call: Call) -> Iterator[str]:
-    seen: set[str] = set()
     for number, turn in enumerate(call.turns):
+        seen: set[str] = set()
         uses, results = _of_type(turn, "tool_use"), _of_type(turn, "tool_result")
         if turn.role == "user" and uses:
             yield f"messages.{uses[0].message}: `tool_use` blocks can only be in `assistant` messages"
@@ -361,7 +348,7 @@ def _thinking(call: Call) -> Iterator[str]:
     thinking = call.request.get("thinking")
     effort = (call.request.get("output_config") or {}).get("effort")
     if effort and effort not in call.model.efforts:
-        yield f'"output_config.effort" value "{effort}" is not supported for this model'
+        yield _unsupported_effort(effort, call.model)
     if not thinking:
         return
     kind = thinking["type"]
@@ -379,6 +366,13 @@ def _thinking(call: Call) -> Iterator[str]:
         yield f'"thinking.type.between_tools" is not supported with "output_config.effort" value "{effort}"'
 
 
+def _unsupported_effort(effort: str, model: Model) -> str:
+    if not model.efforts:
+        return "This model does not support the effort parameter."
+    levels = ", ".join(sorted(model.efforts))
+    return f"This model does not support effort level '{effort}'. Supported levels: {levels}."
+
+
 def _unsupported_thinking(kind: str, model: Model) -> str:
     if kind == "adaptive":
         return "adaptive thinking is not supported on this model"
@@ -392,19 +386,27 @@ def _unsupported_thinking(kind: str, model: Model) -> str:
 
 def _context_management(call: Call) -> Iterator[str]:
     if call.request.get("compaction"):
-        yield "compaction: the offline stand-in does not compact conversations."
-    management = call.request.get("context_management") or {}
-    for number, edit in enumerate(management.get("edits", ())):
+        yield "compaction: the offline stand-in compacts through `context_management.edits` only."
+    edits = (call.request.get("context_management") or {}).get("edits", ())
+    for number, edit in enumerate(edits):
         where = f"context_management.edits.{number}.{edit['type']}"
-        beta = COMPACTION_BETA if edit["type"].startswith("compact_") else CONTEXT_MANAGEMENT_BETA
+        beta = COMPACTION_BETA if edit["type"] == COMPACT else CONTEXT_MANAGEMENT_BETA
         if beta not in call.betas:
             yield f"{where}: Extra inputs are not permitted"
         for name, setting in edit.items():
-            if isinstance(setting, dict) and setting.get("value", 0) < 0:
-                yield f"{where}.{name}.value: Input should be greater than or equal to 0"
-        off = (call.request.get("thinking") or {}).get("type") == "disabled"
-        if edit["type"].startswith("clear_thinking_") and off:
-            yield f"{where}: strategy requires `thinking` to be enabled or adaptive"
+            least = MINIMUM_TRIGGER if edit["type"] == COMPACT else 0
+            if isinstance(setting, dict) and setting.get("value", least) < least:
+                yield f"{where}.{name}.value: Input should be greater than or equal to {least}"
+        yield from _edit_problems(call, number, edit["type"], where)
+
+
+def _edit_problems(call: Call, number: int, kind: str, where: str) -> Iterator[str]:
+    if kind == COMPACT and not call.model.compacts:
+        yield f"{where}: compaction is not supported on this model"
+    if kind == CLEAR_THINKING and number > 0:
+        yield f"context_management.edits: `{CLEAR_THINKING}` must be listed first."
+    if kind == CLEAR_THINKING and (call.request.get("thinking") or {}).get("type") == "disabled":
+        yield f"{where}: strategy requires `thinking` to be enabled or adaptive"
 
 
 def _ending(call: Call) -> Iterator[str]:
@@ -412,7 +414,8 @@ def _ending(call: Call) -> Iterator[str]:
         if not sequence.strip():
             yield "stop_sequences: each stop sequence must contain non-whitespace"
     last = call.turns[-1]
-    paused = call.resumes or (last.blocks and last.blocks[-1].block["type"] == "server_tool_use")
+    continued = ("server_tool_use", "compaction")
+    paused = call.resumes or (last.blocks and last.blocks[-1].block["type"] in continued)
     if last.role != "assistant" or paused:
         return
     if not call.model.prefill:
@@ -435,6 +438,7 @@ Rule: TypeAlias = Callable[[Call], Iterator[str]]
 _RULES: tuple[Rule, ...] = (
     _max_tokens,
     _content,
+    _system_messages,
     _tools,
     _tool_pairing,
     _sampling,

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_demo.code_review_demo import SAMPLE_CODE
-from memory_demo.offline import faults, review
+from memory_demo.offline import faults
 from memory_demo.review_report import printable
+from memory_demo.reviewer import review
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "memory_demo" / "code_review_demo.py"
@@ -40,7 +41,7 @@ def one_sentence(done, begins=""):
     """The only line on stderr that is no progress, as long as it is one."""
     *_, line = done.stderr.splitlines()
     assert begins or done.stderr.count("\n") == 1
-    assert line.startswith(f"code_review_demo: {begins}")
+    assert line.startswith(f"memory-review: {begins}")
     assert line.endswith((".", "?"))
     return line
 
@@ -290,7 +291,7 @@ def test_a_rate_limit_that_holds_after_retries_ends_in_one_sentence(run, app, se
     done = run("review", "app.py", "--symptom", SYMPTOM, **settings)
     assert done.returncode == 2
     *_, last = done.stderr.splitlines()
-    assert last == "code_review_demo: The rate limit still holds after retries; repeat the call in 7 s."
+    assert last == "memory-review: The rate limit still holds after retries; repeat the call in 7 s."
     assert (
         "Live, because ANTHROPIC_API_KEY is set in the environment. The reviewer is claude-sonnet-5-5."
         in done.stdout
@@ -374,6 +375,22 @@ def test_memory_is_shown_without_being_touched(run, tmp_path):
     assert tree[:3] == ["/memories/", "    bytes.md  5 B", "    topics/"]
     assert tree[3].startswith("        races.md  ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("clear", "--yes")])
+def test_a_memory_that_is_a_link_is_refused_in_one_sentence(run, tmp_path, arguments):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "note.md").write_text("canary\n", "utf-8")
+    (tmp_path / "memory_storage").mkdir()
+    try:
+        (tmp_path / "memory_storage" / "memories").symlink_to(elsewhere, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links for this user; CI runs it on Linux and macOS")
+    done = run("memory", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is a link" in one_sentence(done)
+    assert (elsewhere / "note.md").read_text("utf-8") == "canary\n"
 
 
 def test_memory_is_cleared_only_on_a_yes(run, tmp_path):

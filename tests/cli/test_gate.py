@@ -75,7 +75,7 @@ def test_what_was_not_reviewed_is_2_and_the_findings_are_printed(branch, review,
     found, missed = document(done)
     assert (found, missed.keys()) == ({"app.py"}, {"odd.py"})
     assert missed["odd.py"].startswith("does not parse as Python (")
-    assert last_line(done) == "code_review_demo: 1 file could not be reviewed: odd.py."
+    assert last_line(done) == "memory-review: 1 file could not be reviewed: odd.py."
     text = review(folder, "--diff", "main", **serve(scripted(finds_the_update)))
     assert text.code == 2
     assert "\nNot reviewed:\nodd.py does not parse as Python" in text.out
@@ -223,7 +223,7 @@ def test_an_answer_that_is_not_the_apis_ends_in_one_sentence(branch, review, ans
         done = review(folder, *GATE, ANTHROPIC_BASE_URL=url, **LIVE)
     assert done.code == 2
     assert got, "nothing was asked, so nothing was tested"
-    assert last_line(done).startswith("code_review_demo: ")
+    assert last_line(done).startswith("memory-review: ")
     assert KEY not in done.out + done.err
 
 

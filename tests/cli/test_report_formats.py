@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scripted_reviewer import scripted
 
@@ -132,6 +132,7 @@ def test_json_that_is_shown_says_the_same_and_holds_no_command(text):
     assert all(as_the_runner_reads(line) is None for line in shown.splitlines())
 
 
+@example("##[::")
 @given(st.text(st.sampled_from("#[]:e \n\u034f\ufe0f\u200b\x1b"), max_size=12))
 def test_no_line_that_is_printed_is_a_command_whatever_marks_are_passed_over(text):
     for line in printable(text).split("\n"):

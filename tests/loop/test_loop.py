@@ -1,5 +1,6 @@
 """The turn loop against the stand-in with scripted replies: tools, stop reasons, records, append-only."""
 
+import copy
 import json
 import logging
 
@@ -13,7 +14,7 @@ from memory_demo.demo_helpers import (
     print_context_management_info,
     run_conversation_loop,
 )
-from memory_demo.offline import offline_client
+from memory_demo.offline import OfflineAPI, client_for, offline_client
 from memory_demo.offline.prompt import Prompt, Reply
 
 MODEL = "claude-sonnet-5-5"
@@ -100,7 +101,7 @@ def test_all_tool_calls_of_a_turn_run_and_answer_in_one_message_in_order():
         ("3", False),
         ("The path /memories/x does not exist. Please provide a valid path.", True),
     ]
-    assert [block.id for block in messages[1]["content"] if block.type == "tool_use"] == [
+    assert [block["id"] for block in messages[1]["content"] if block["type"] == "tool_use"] == [
         block["tool_use_id"] for block in messages[2]["content"]
     ]
 
@@ -108,7 +109,7 @@ def test_all_tool_calls_of_a_turn_run_and_answer_in_one_message_in_order():
 def test_thinking_blocks_go_back_with_the_reply():
     script = Script(use(("word_count", {"words": "a"}), thinking="Counting."), text("1", thinking="Counted."))
     _, messages = converse(script, tools=[word_count])
-    assert [block.type for block in messages[1]["content"]] == ["thinking", "tool_use"]
+    assert [block["type"] for block in messages[1]["content"]] == ["thinking", "tool_use"]
     assert len(script.prompts) == 2, "the stand-in checks the signature of what came back"
 
 
@@ -155,7 +156,7 @@ def test_tools_that_the_loop_cannot_run_are_refused_before_any_request():
         return words
 
     script = Script()
-    with pytest.raises(TypeError, match="not a synchronous runnable tool"):
+    with pytest.raises(TypeError, match="not a runnable tool for this client"):
         converse(script, tools=[later])
     with pytest.raises(ValueError, match="named 'word_count'"):
         converse(script, tools=[word_count, word_count])
@@ -217,26 +218,27 @@ def test_a_stop_sequence_ends_the_loop_and_is_named(capsys):
 
 
 @pytest.mark.parametrize(
-    ("part", "change"),
+    "change",
     [
-        ("The system prompt", lambda messages, options: options.update(system="You write poems.")),
-        ("The list of tools", lambda messages, options: options.update(tools=[refuses])),
-        ("A message", lambda messages, options: messages[0].update(content="Something else")),
-        ("A message", lambda messages, options: messages.insert(1, {"role": "user", "content": "Between"})),
-        ("A message", lambda messages, options: messages.pop(0)),
+        lambda messages, options: options.update(system="You write poems."),
+        lambda messages, options: options.update(tools=[refuses]),
+        lambda messages, options: messages[0].update(content="Something else"),
+        lambda messages, options: messages.insert(1, {"role": "user", "content": "Between"}),
     ],
+    ids=["system", "tools", "a message", "a message more"],
 )
-def test_changing_what_was_answered_is_refused_before_any_request(part, change):
-    script = Script(text("One."), text("Two."))
+def test_a_conversation_whose_beginning_changed_is_refused_by_the_api_and_can_be_put_right(change):
+    script = Script(text("One.", thinking="Hm."), text("Two."))
     client = offline_client(script, max_retries=0)
     messages = [{"role": "user", "content": "First"}]
     options = {"system": SYSTEM, "tools": [word_count]}
     run_conversation_loop(client, MODEL, messages, None, **options)
     messages.append({"role": "user", "content": "Second"})
+    kept, kept_options = copy.deepcopy(messages), dict(options)
     change(messages, options)
-    with pytest.raises(ConversationChangedError, match=part):
+    with pytest.raises(ConversationChangedError, match="bound to a different conversation"):
         run_conversation_loop(client, MODEL, messages, None, **options)
-    assert len(script.prompts) == 1
+    assert run_conversation_loop(client, MODEL, kept, None, **kept_options).stop_reason == "end_turn"
 
 
 def test_appending_is_no_change():
@@ -249,12 +251,20 @@ def test_appending_is_no_change():
     assert len(script.prompts) == 3
 
 
+@beta_tool
+def upper(words: str) -> str:
+    """Return the words in capitals: a result that is long enough to be cleared.
+
+    Args:
+        words: Any text.
+    """
+    return words.upper()
+
+
 def test_on_turn_gets_a_record_of_each_turn():
     turns: list[Turn] = []
     words = "many words " * 400
-    script = Script(
-        use(("word_count", {"words": words})), use(("word_count", {"words": words})), text("Done.")
-    )
+    script = Script(use(("upper", {"words": words})), use(("upper", {"words": words})), text("Done."))
     edits = [
         {
             "type": "clear_tool_uses_20250919",
@@ -263,9 +273,9 @@ def test_on_turn_gets_a_record_of_each_turn():
             "clear_tool_inputs": True,
         }
     ]
-    converse(script, tools=[word_count], on_turn=turns.append, context_management={"edits": edits})
-    assert [[call.name for call in turn.tool_calls] for turn in turns] == [["word_count"], ["word_count"], []]
-    assert turns[0].tool_calls[0].result == "800"
+    converse(script, tools=[upper], on_turn=turns.append, context_management={"edits": edits})
+    assert [[call.name for call in turn.tool_calls] for turn in turns] == [["upper"], ["upper"], []]
+    assert turns[0].tool_calls[0].result == words.upper()
     assert [turn.cleared_tool_uses for turn in turns] == [0, 0, 2]
     assert turns[2].cleared_input_tokens > 0
     assert turns[2].input_tokens < turns[1].input_tokens
@@ -274,23 +284,49 @@ def test_on_turn_gets_a_record_of_each_turn():
 
 def test_print_context_management_info_says_what_was_cleared(capsys):
     response, _ = converse(Script(text("Hi.")))
-    print_context_management_info(response)
+    assert print_context_management_info(response) == (False, 0)
     printed = capsys.readouterr().out
     assert "cleared nothing" in printed
     assert f"{response.usage.input_tokens:,}" in printed
 
 
-def test_verbose_output_is_one_line_a_tool_call(capsys):
+def test_verbose_prints_what_was_asked_and_what_came_back(capsys):
     memory = Notes()
     create = ("memory", {"command": "create", "path": "/memories/a.md", "file_text": "one\ntwo\n"})
     view = ("memory", {"command": "view", "path": "/memories/x"})
     converse(Script(use(create, view), text("All done.")), memory=memory, verbose=True)
     assert capsys.readouterr().out.splitlines() == [
         "[turn 1]",
-        "  memory create /memories/a.md -> 2 lines written",
-        "  memory view /memories/x -> error: The path /memories/x does not exist. Please provide a valid path.",
+        '  memory {"command": "create", "path": "/memories/a.md", "file_text": "one\\ntwo\\n"}',
+        "    File created successfully at: /memories/a.md",
+        '  memory {"command": "view", "path": "/memories/x"}',
+        "    error: The path /memories/x does not exist. Please provide a valid path.",
         "[turn 2]",
         "All done.",
+    ]
+
+
+def test_what_is_none_is_not_said():
+    script = Script(text("Hi."))
+    converse(script, thinking=None, stop_sequences=None)
+    assert len(script.prompts) == 1, "the strict stand-in takes no null"
+
+
+def test_betas_of_the_caller_are_kept_beside_the_one_for_context_editing():
+    api = OfflineAPI(Script(text("Hi."), text("Hi.")))
+    for context_management in (None, {"edits": []}):
+        run_conversation_loop(
+            client_for(api),
+            MODEL,
+            [{"role": "user", "content": "Hello"}],
+            None,
+            SYSTEM,
+            context_management,
+            betas=["output-300k-2026-03-24"],
+        )
+    assert [request.headers["anthropic-beta"] for request in api.requests] == [
+        "output-300k-2026-03-24",
+        "context-management-2025-06-27,output-300k-2026-03-24",
     ]
 
 
@@ -305,10 +341,16 @@ def test_text_that_stdout_cannot_encode_is_no_error(monkeypatch):
     assert b"Found ? in caf?." in raw.getvalue()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_text_cannot_steer_the_terminal(capsys, stream):
+    converse(Script(text("Fine.\x1b[2J\x9b0m\r!")), verbose=True, stream=stream)
+    assert "Fine.\ufffd[2J\ufffd0m\ufffd!" in capsys.readouterr().out
+
+
 def test_streamed_and_plain_give_the_same_conversation():
     def run(stream):
         script = Script(use(("word_count", {"words": "a b"}), thinking="Hm."), text("Two words."))
         _, messages = converse(script, tools=[word_count], stream=stream)
-        return json.dumps(messages, default=lambda block: block.model_dump(mode="json", exclude_none=True))
+        return json.dumps(messages)
 
     assert run(True) == run(False)

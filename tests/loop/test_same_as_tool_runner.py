@@ -4,7 +4,11 @@ import asyncio
 
 import pytest
 
-from memory_demo.demo_helpers import CONTEXT_MANAGEMENT_BETA, run_conversation_loop
+from memory_demo.demo_helpers import (
+    CONTEXT_MANAGEMENT_BETA,
+    run_conversation_loop,
+    run_conversation_loop_async,
+)
 from memory_demo.offline import offline_async_client, offline_client
 from memory_tool import MemoryToolHandler
 
@@ -26,6 +30,12 @@ def outcome(message, memory):
 def with_our_loop(memory, stream):
     messages = [{"role": "user", "content": REQUEST}]
     return run_conversation_loop(offline_client(), MODEL, messages, memory, SYSTEM, stream=stream)
+
+
+async def with_our_async_loop(memory, stream):
+    messages = [{"role": "user", "content": REQUEST}]
+    client = offline_async_client()
+    return await run_conversation_loop_async(client, MODEL, messages, memory, SYSTEM, stream=stream)
 
 
 def runner_options(tool, stream):
@@ -57,9 +67,11 @@ async def with_the_async_runner(memory, stream):
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 def test_same_files_and_same_final_text(tmp_path, stream):
-    ours, sync, later = (MemoryToolHandler(tmp_path / name) for name in ("ours", "sync", "async"))
+    names = ("ours", "ours async", "sync", "async")
+    ours, ours_later, sync, later = (MemoryToolHandler(tmp_path / name) for name in names)
     expected = outcome(with_our_loop(ours, stream), ours)
     assert "SQL injection" in expected[0]
     assert len(expected[1]) == 1, "the reviewer wrote its pattern down"
+    assert outcome(asyncio.run(with_our_async_loop(ours_later, stream)), ours_later) == expected
     assert outcome(with_the_runner(sync, stream), sync) == expected
     assert outcome(asyncio.run(with_the_async_runner(later, stream)), later) == expected

@@ -1,19 +1,12 @@
-"""Killed writers, full disks, directories that may not be written to or are gone."""
+"""What a killed writer leaves, full disks, directories that may not be written to or are gone."""
 
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -21,90 +14,9 @@ import pytest
 from memory_tool import MemoryToolHandler
 
 M = "/memories"
-SIZE = 2_000_000
 POSIX = pytest.mark.skipif(
     sys.platform == "win32", reason="signals and permissions of POSIX; CI runs Linux and macOS"
 )
-
-# Processes start from one that has imported the handler, which would take a second each time.
-FORKS = None if sys.platform == "win32" else multiprocessing.get_context("forkserver")
-if FORKS:
-    FORKS.set_forkserver_preload(["memory_tool"])
-
-
-def keep_writing(base: Path, command: str, turn: int, ready: Connection) -> None:
-    handler = MemoryToolHandler(base, max_file_bytes=10_000_000)
-    ready.send(True)
-    while True:
-        turn += 1
-        if command == "create":
-            text = "abcd"[turn % 4] * SIZE
-            handler.execute(command="create", path=f"{M}/new/file.txt", file_text=text)
-            handler.execute(command="create", path=f"{M}/made{turn}/deep/file.txt", file_text=text)
-            handler.execute(command="delete", path=f"{M}/made{turn}")
-        else:
-            for old, new in ("<>", "><"):
-                handler.execute(command="str_replace", path=f"{M}/old.txt", old_str=old, new_str=new)
-
-
-@pytest.fixture
-def memory_disk(tmp_path: Path) -> Iterator[Path]:
-    """A quick place for many flushed writes, where there is one."""
-    place = (
-        Path("/dev/shm") / f"memory-test-{os.getpid()}" if Path("/dev/shm").is_dir() else tmp_path / "disk"
-    )
-    place.mkdir()
-    yield place
-    shutil.rmtree(place)
-
-
-def kill_in_a_change(writer: BaseProcess, state: Path, seed: random.Random) -> None:
-    """SIGKILL at some moment after a change was seen to begin."""
-    deadline = time.monotonic() + 10
-    while not (state.exists() and state.read_bytes().startswith(b'{"change"')):
-        assert time.monotonic() < deadline, "the writer never begins a change"
-    time.sleep(seed.uniform(0, 0.003))
-    writer.kill()
-
-
-@POSIX
-@pytest.mark.parametrize("command", ["create", "str_replace"])
-def test_killed_writer_leaves_old_or_new(command: str, memory_disk: Path) -> None:
-    handler = MemoryToolHandler(memory_disk, max_file_bytes=10_000_000)
-    root = handler.memory_root
-    (root / "old.txt").write_text("<" + "x" * SIZE, encoding="utf-8")
-    seed = random.Random(7)
-    state, leftovers = memory_disk / ".memory.state", 0
-    for turn in range(50):
-        assert FORKS
-        ours, theirs = FORKS.Pipe()
-        writer = FORKS.Process(target=keep_writing, args=(memory_disk, command, turn, theirs))
-        writer.start()
-        assert ours.recv()
-        kill_in_a_change(writer, state, seed)
-        writer.join()
-        assert writer.exitcode == -signal.SIGKILL
-        leftovers += state.exists() and state.read_bytes().startswith(b'{"change"')
-        listing = handler.execute(command="view", path=M)["success"]
-        staged = [path.stat().st_size for path in (memory_disk / ".memory.staged").iterdir()]
-        assert not any(staged), "the next command removes what was staged"
-        for directory in root.iterdir():
-            if directory.is_dir() and not any(directory.rglob("*.txt")):
-                assert not any(directory.rglob("*")) or list(directory.iterdir()) == [directory / "deep"], (
-                    listing
-                )
-                handler.execute(command="delete", path=f"{M}/{directory.name}")
-        for file in root.rglob("*.txt"):
-            text = file.read_text(encoding="utf-8")
-            if file.name == "old.txt":
-                assert text[0] in "<>" and text[1:] == "x" * SIZE
-            else:
-                assert text in {letter * SIZE for letter in "abcd"}
-    assert leftovers > 5, "the writer was killed in the middle of a change"
-    assert "success" in handler.execute(command="create", path=f"{M}/last", file_text="x")
-    files = [path for path in root.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
-    assert state.read_text(encoding="utf-8").startswith(f'{{"files": {len(files)}, "bytes": {size}}}\n')
 
 
 @POSIX

@@ -69,49 +69,10 @@ def test_breaking_a_long_line_as_advised_shows_the_rest(handler: MemoryToolHandl
     assert len(shown) > 1 and last_words in shown[0]
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_paging_through_a_listing_shows_all_of_it(
-    nested: bool, handler: MemoryToolHandler, root: Path
-) -> None:
-    names = [f"d{n % 7}/file-{n:04}.md" if nested else f"file-{n:04}.md" for n in range(1_500)]
-    for name in names:
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).touch()
-    shown = pages(handler, M)
-    assert len(shown) > 2
-    paths = [line.split("\t")[1] for page in shown for line in page.split("\n")[1:]]
-    assert [path.removeprefix(f"{M}/") for path in paths if path.endswith(".md")] == sorted(names)
-    assert len(handler.execute(command="view", path=M, view_range=[3, 5])["success"].split("\n")) == 2 + 3
-
-
 def test_edit_of_a_long_line_returns_a_short_snippet(handler: MemoryToolHandler, root: Path) -> None:
     (root / "f").write_text("<" + "x" * 100_000 + "\n" + "y" * 100_000, encoding="utf-8")
     answer = handler.execute(command="str_replace", path=f"{M}/f", old_str="<", new_str="z" * 50_000 + "\nz")
     assert len(answer["success"]) <= VIEW_CHARACTERS
-
-
-def test_store_is_bounded(tmp_path: Path) -> None:
-    handler = MemoryToolHandler(tmp_path, max_file_bytes=100, max_files=3, max_total_bytes=250)
-
-    def create(name: str, size: int) -> dict[str, str]:
-        return handler.execute(command="create", path=f"{M}/{name}", file_text="x" * size)
-
-    assert "split it over several files" in create("a", 101)["error"]
-    assert "success" in create("a", 100)
-    assert (
-        "split" in handler.execute(command="insert", path=f"{M}/a", insert_line=0, insert_text="x")["error"]
-    )
-    assert "success" in create("b/b", 100)
-    assert "delete files" in create("c", 51)["error"]
-    assert "success" in create("c", 50)
-    assert "delete files" in create("d", 0)["error"]
-    assert "success" in create("a", 10), "an existing file may shrink"
-    assert "success" in create("c", 100), "and give room to another"
-    assert "success" in handler.execute(command="rename", old_path=f"{M}/c", new_path=f"{M}/d")
-    assert "success" in handler.execute(command="delete", path=f"{M}/b")
-    assert "success" in create("c", 100)
-    assert "delete files" in create("e", 1)["error"]
-    assert sorted(path.name for path in handler.memory_root.rglob("*")) == ["a", "c", "d"]
 
 
 def test_limits_follow_what_other_programs_do(tmp_path: Path) -> None:

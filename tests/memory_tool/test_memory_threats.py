@@ -28,6 +28,7 @@ LINKS = pytest.mark.skipif(
     sys.platform == "win32", reason="links and devices of POSIX; CI runs them on Linux and macOS"
 )
 DOCUMENT = Path(__file__).parents[2] / "docs" / "threats.md"
+CONTRACT = Path(__file__).parents[2] / "memory_stores" / "contract"
 
 
 def commands_at(path: str) -> Iterator[dict[str, object]]:
@@ -572,11 +573,11 @@ def test_lock_held_by_another_process_ends_in_an_error(
 
 
 def test_every_row_of_the_threat_table_has_a_test() -> None:
-    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", DOCUMENT.read_text(encoding="utf-8")))
+    named = set(re.findall(r"`(\w+\.py)::(test_\w+)`", DOCUMENT.read_text(encoding="utf-8")))
     assert named
     defined = {
         (path.name, node.name)
-        for path in Path(__file__).parent.glob("test_*.py")
+        for path in (*Path(__file__).parent.glob("test_*.py"), *CONTRACT.glob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef)
     }

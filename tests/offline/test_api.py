@@ -91,7 +91,7 @@ def test_replies_pass_strict_validation(beta):
     client = offline_client(says(text("Hi."), use(a=1)), _strict_response_validation=True)
     messages = client.beta.messages if beta else client.messages
     message = messages.create(model=MODEL, max_tokens=100, messages=HELLO)
-    assert message.model == MODEL
+    assert message.model == "offline-stand-in"
     assert message.stop_reason == "tool_use"
     tool_use = message.content[-1]
     assert (tool_use.name, tool_use.input) == ("look", {"a": 1})

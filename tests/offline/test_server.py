@@ -1,6 +1,7 @@
 """The stand-in over loopback HTTP."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 
 from memory_demo.offline import OfflineAPI, Reply, client_for
-from memory_demo.offline.__main__ import server_for
+from memory_demo.offline.__main__ import main, server_for
 from memory_demo.offline.faults import break_stream, drop_connection, overloaded
 
 ROOT = Path(__file__).parents[2]
@@ -99,17 +100,37 @@ def test_connections_are_really_dropped(serve):
     assert client.messages.create(**REQUEST).stop_reason == "end_turn"
 
 
-def test_the_command_says_how_to_point_a_client_at_it():
+def free_port():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    command = [sys.executable, "-m", "memory_demo.offline", "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        return unused.getsockname()[1]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "memory_demo.offline", *map(str, arguments)]
+
+
+def test_the_command_says_how_to_point_a_client_at_it_and_ends_quietly():
+    port = free_port()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(command("--port", port), cwd=ROOT, **pipes) as process:
         try:
             line = process.stdout.readline()
             assert f"ANTHROPIC_BASE_URL=http://127.0.0.1:{port}" in line
             client = sdk(f"http://127.0.0.1:{port}", max_retries=8)
             message = client.messages.create(**{**REQUEST, "max_tokens": 1000})
             assert message.stop_reason == "end_turn"
+            if sys.platform != "win32":
+                process.send_signal(signal.SIGINT)
+                assert process.communicate(timeout=10) == ("", "")
+                assert process.returncode == 0
         finally:
             process.terminate()
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_a_port_that_is_none_is_refused_in_one_sentence(port, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([f"--port={port}"])
+    assert ended.value.code == 2
+    assert "choose a number from 0 to 65535" in capsys.readouterr().err.splitlines()[-1]

