@@ -31,7 +31,6 @@ _SETTINGS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.attributesFile": os.devnull,
-    "core.autocrlf": "false",
     "diff.orderFile": os.devnull,
     "diff.suppressBlankEmpty": "false",
 }
