@@ -125,7 +125,7 @@ class FindingInJson(Strict):
     category: str
     cause: str
     fix: str
-    notes: list[str]
+    note: str
 
 
 class FileInJson(Strict):

@@ -28,7 +28,7 @@ on_posix = pytest.mark.skipif(
 
 
 def report(name="app.py", cause="An update is lost.", **changes):
-    found = Finding(name, 5, 5, 5, "race-condition", cause, "Hold a lock.", ("/memories/races.md",))
+    found = Finding(name, 5, 5, 5, "race-condition", cause, "Hold a lock.", "/memories/races.md")
     return Report(
         **{
             "reviewer": "nobody",
@@ -222,7 +222,4 @@ def test_the_note_behind_a_finding_is_one_that_was_read(change, review, serve, t
         return Reply(uses)
 
     found = json.loads(review(change, "--diff", "--format", "json", **serve(respond)).out)["findings"]
-    assert [each["notes"] for each in found] == [
-        ["/memories/races.md"],
-        ["/memories/queries.md", "/memories/races.md"],
-    ]
+    assert [each["note"] for each in found] == ["/memories/races.md", ""]
