@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
+from memory_demo.offline.compaction import read_back
 from memory_demo.offline.prompt import Prompt, Reply
 from memory_demo.reviewer import notetaker
 from memory_demo.reviewer.checks import Finding
@@ -40,7 +41,7 @@ _NO_VERDICT = Verdict((), (), (), (), frozenset())
 
 def review(prompt: Prompt) -> Reply:
     """Answer a prompt: the next tool uses, or the review."""
-    desk = desk_of(prompt)
+    desk = desk_of(read_back(prompt))
     if desk is None:
         return _say(_CAPABILITIES, "There is no request to answer.")
     has_code = bool(desk.request.fences or desk.request.files)
