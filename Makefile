@@ -18,7 +18,7 @@ notebook: $(READY) ## run memory_cookbook.ipynb top to bottom and save it with i
 	$(BIN)/python scripts/run_notebook.py memory_cookbook.ipynb
 
 test: $(READY) ## run every test: pytest for the package, nbmake for the notebook
-	$(BIN)/python -m pytest --nbmake tests memory_cookbook.ipynb
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbmake tests memory_cookbook.ipynb
 
 check: $(READY) ## lint, format and types, as CI checks them
 	$(BIN)/ruff check .

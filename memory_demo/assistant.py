@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from memory_demo.demo_helpers import MemoryHandler, Messages, Turn
     from memory_demo.source_tools import ReportedFinding
+    from memory_stores import MemoryStore
     from memory_tool import MemoryToolHandler
 
 SYSTEM_PROMPT = """\
@@ -51,7 +52,7 @@ Old tool results may be cleared from this conversation to save context. If you n
 
 # Carrying on costs what the conversation holds, again with each request; starting anew costs a look at memory, and the
 # prompt and the tools are still in the cache.
-CONVERSATION_BUDGET = 15_000
+CONVERSATION_BUDGET = 12_000
 
 
 # Measured on offline reviews: the prompt, the tools and one lesson; the words around a file; bytes a token.
@@ -262,10 +263,12 @@ def expected_input_tokens(sizes: Iterable[int]) -> int:
     return total
 
 
-def guarded_memory(path: str | Path, *, proposal: str | None = None) -> MemoryToolHandler:
+def guarded_memory(
+    path: str | Path = "./memory_storage", *, store: MemoryStore | None = None, proposal: str | None = None
+) -> MemoryToolHandler:
     """Memory that refuses secrets and orders, and keeps a history to go back by; or a proposal to it."""
     from memory_screens import instructions_screen, secrets_screen
     from memory_tool import MemoryToolHandler
 
     screens = (secrets_screen, instructions_screen)
-    return MemoryToolHandler(path, screens=screens, history=True, proposal=proposal)
+    return MemoryToolHandler(path, store=store, screens=screens, history=True, proposal=proposal)

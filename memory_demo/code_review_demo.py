@@ -23,11 +23,12 @@ if not __package__:  # run as a file: imports are found from the repository root
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
 from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
 from memory_demo.memory_command import add_memory_parser, as_listed
-from memory_demo.memory_location import default_memory
+from memory_demo.memory_location import MemoryLocation, default_memory
 from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_command import add_review_parser
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
+from memory_stores.protocol import StoreError
 
 SAMPLE_CODE = Path(__file__).resolve().parent / "sample_code"
 
@@ -79,6 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         say(f"memory-review: {error}", sys.stderr)
         return 2
+    except StoreError as error:
+        say(
+            f"memory-review: The memory fails ({type(error).__name__}): {error.__cause__ or error}",
+            sys.stderr,
+        )
+        return 2
     except (KeyboardInterrupt, EOFError):
         say("\nInterrupted; memory keeps what was written before.", sys.stderr)
         return 130
@@ -93,9 +100,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
         "--memory",
-        type=Path,
-        metavar="DIR",
-        help="memory directory (default: one of your own for each repository; for the three sessions ./memory_storage)",
+        metavar="PLACE",
+        help="directory, or postgresql:// address of a database that memory migrate has prepared (default: a directory "
+        "of your own for each repository; for the three sessions ./memory_storage)",
+    )
+    common.add_argument(
+        "--scope",
+        action="append",
+        metavar="PART",
+        help="whose memory in that place; repeat for each part, such as --scope acme --scope user-42",
     )
     common.add_argument("--model", help="model to ask (default: ANTHROPIC_MODEL, else a current one)")
     common.add_argument("--offline", action="store_true", help=f"no key and no network: {STAND_IN}, answers")
@@ -119,11 +132,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_review_parser(commands, common)
     add_memory_parser(commands, common)
     arguments = parser.parse_args(
-        argv, argparse.Namespace(memory=None, model=None, offline=False, env=None, propose=None)
+        argv, argparse.Namespace(memory=None, scope=None, model=None, offline=False, env=None, propose=None)
     )
     if arguments.memory is None:
         is_demo = arguments.run is _run_demo
-        arguments.memory = Path("memory_storage") if is_demo else default_memory(Path.cwd())
+        arguments.memory = "memory_storage" if is_demo else str(default_memory(Path.cwd()))
+    arguments.memory = MemoryLocation(arguments.memory, tuple(arguments.scope or ()))
     if arguments.run is not _run_demo and (arguments.session or arguments.no_pause):
         parser.error("--session and --no-pause go without a command")
     return arguments

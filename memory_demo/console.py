@@ -75,12 +75,7 @@ def api_errors() -> Iterator[None]:
 
 
 def memory_handler(arguments: argparse.Namespace) -> MemoryToolHandler:
-    try:
-        return guarded_memory(arguments.memory, proposal=arguments.propose)
-    except OSError as error:
-        raise CommandError(f"{arguments.memory} cannot be the memory directory: {error.strerror}.") from error
-    except ValueError as error:
-        raise CommandError(f"{arguments.memory} cannot be the memory directory: {error}") from error
+    return guarded_memory(store=arguments.memory.store(), proposal=arguments.propose)
 
 
 def _say_turn(turn: Turn, out: TextIO) -> None:

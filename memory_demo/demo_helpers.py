@@ -566,7 +566,10 @@ def _are_blocks(content: object) -> TypeGuard[list[dict[str, Any]]]:
     return (
         isinstance(content, list)
         and bool(content)
-        and all(isinstance(block, dict) and isinstance(block.get("type"), str) for block in content)
+        and all(
+            isinstance(block, dict) and isinstance(block.get("type"), str) and block["type"]
+            for block in content
+        )
         and all(block["type"] != "text" or block.get("text") for block in content)
     )
 

@@ -71,7 +71,7 @@ def run_review(arguments: argparse.Namespace) -> int:
     if not arguments.files and arguments.diff is None:
         arguments.error("name the files to review, or give --diff")
     selection = _selection(arguments)
-    _check_memory(arguments.memory, selection)
+    _check_memory(arguments.memory.directory, selection)
     outcome = _outcome(arguments, selection)
     _print(outcome.report, arguments.format)
     if isinstance(outcome.stopped_by, KeyboardInterrupt):
@@ -92,9 +92,9 @@ def _selection(arguments: argparse.Namespace) -> Selection:
     return changed_files(arguments.diff, Path.cwd(), arguments.files, arguments.exclude)
 
 
-def _check_memory(memory: Path, selection: Selection) -> None:
-    """Refuse a memory that the branch under review could bring along."""
-    if selection.top is None:
+def _check_memory(memory: Path | None, selection: Selection) -> None:
+    """Refuse a memory directory that the branch under review could bring along."""
+    if selection.top is None or memory is None:
         return
     where = memory.absolute()
     for folder in (where, *where.parents, *where.resolve().parents):

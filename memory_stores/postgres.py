@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from memory_stores.postgres_connection import MAX_CONNECTIONS, Query, Rows, Session, database
-from memory_stores.postgres_schema import SetupError, migrate
+from memory_stores.postgres_schema import SetupError, check, migrate
 from memory_stores.protocol import (
     Busy,
     Entry,
@@ -42,7 +42,7 @@ from memory_stores.protocol import (
     spelled,
 )
 
-__all__ = ["PostgresStore", "SetupError", "migrate"]
+__all__ = ["PostgresStore", "SetupError", "check", "migrate"]
 
 MAX_READ_BYTES = 64 * 1024 * 1024
 _NAME_BYTES = 255  # what a directory can hold, so that a memory can move between the stores
@@ -52,7 +52,7 @@ _MAKE_TENANT = """
 INSERT INTO memory_store.tenants (tenant, scope) VALUES (%(tenant)s, %(scope)s) ON CONFLICT (tenant) DO NOTHING"""
 _LOCK = """
 SELECT files, bytes, last_number, last_change, clock_timestamp() FROM memory_store.tenants
-WHERE tenant = %(tenant)s FOR UPDATE"""
+WHERE tenant = '{}' FOR UPDATE"""
 _USED = """
 UPDATE memory_store.tenants
 SET files = %(files)s, bytes = %(bytes)s, last_number = %(last_number)s, last_change = %(last_change)s
@@ -65,12 +65,11 @@ _READ = """
 SELECT content IS NULL, octet_length(content), CASE WHEN octet_length(content) <= %(most)s THEN content END
 FROM memory_store.files
 WHERE tenant = %(tenant)s AND path = %(path)s"""
-_DIGEST = """
-SELECT sha256(content) FROM memory_store.files
-WHERE tenant = %(tenant)s AND path = %(path)s"""
 _ABOVE = """
-SELECT path, content IS NULL, coalesce(octet_length(content), 0) FROM memory_store.files
+SELECT path, content IS NULL, coalesce(octet_length(content), 0){} FROM memory_store.files
 WHERE tenant = %(tenant)s AND path = ANY(%(paths)s)"""
+_WITH_CONTENT = ", CASE WHEN path = %(path)s AND octet_length(content) <= %(most)s THEN content END"
+_WITH_DIGEST = ", CASE WHEN path = %(path)s THEN sha256(content) END"
 _ENTRIES = """
 SELECT path, content IS NULL, coalesce(octet_length(content), 0) FROM memory_store.files
 WHERE tenant = %(tenant)s AND path >= %(path)s AND path < %(after)s AND depth <= %(depth)s
@@ -198,8 +197,8 @@ class PostgresStore:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[PostgresChange]:
-        with self._locked() as session:
-            change = PostgresChange(session, self.tenant, self.limits, self._top)
+        with self._locked() as (session, held):
+            change = PostgresChange(session, held, self.tenant, self.limits, self._top)
             session.at_end = change.end
             token = _under_way.set((self, session))
             try:
@@ -250,19 +249,22 @@ class PostgresStore:
 
     def erase(self) -> None:
         """Remove the tenant: files, versions, all. What is left of it for a while: see docs/scaling.md."""
-        with self._locked() as session:
+        with self._locked() as (session, _):
             for statement in _ERASE:
                 session.queue(statement, {"tenant": self.tenant})
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[Session]:
+    def _locked(self) -> Iterator[tuple[Session, tuple[Any, ...]]]:
+        """A transaction that holds the lock of the tenant, and the row that is its lock."""
         tenant = {"tenant": self.tenant, "scope": self._scope}
-        with database(self._address, self._max_connections).write(
-            self.tenant, (_MAKE_TENANT, tenant), (_LOCK, tenant)
-        ) as session:
-            if not session.begun[-1]:
+        lock = _LOCK.format(self.tenant)
+        with database(self._address, self._max_connections).write(self.tenant, lock) as session:
+            held = session.begun
+            if not held:
+                _, held = session.rows((_MAKE_TENANT, tenant), (lock, {}))
+            if not held:
                 raise Busy  # erased between the two statements
-            yield session
+            yield session, held[0]
 
     def _key(self, path: Path) -> str:
         return self._top + _key(path)
@@ -290,9 +292,11 @@ class PostgresStore:
 class PostgresChange:
     """One change under the lock of its tenant. What was seen under the lock stays true until it writes itself."""
 
-    def __init__(self, session: Session, tenant: uuid.UUID, limits: Limits, top: str) -> None:
+    def __init__(
+        self, session: Session, held: tuple[Any, ...], tenant: uuid.UUID, limits: Limits, top: str
+    ) -> None:
         self._session, self._tenant, self._limits, self._top = session, tenant, limits, top
-        self._files, self._bytes, self._number, self._last, self._clock = session.begun[-1][0]
+        self._files, self._bytes, self._number, self._last, self._clock = held
         self._id = uuid.uuid4().hex
         self._moment: datetime | None = None
         self._changed = False
@@ -303,9 +307,7 @@ class PostgresChange:
         return self._look(path).entry
 
     def read(self, path: Path) -> bytes:
-        data = _content(
-            path, self._looked(path, self._query(_READ, path=self._key(path), most=MAX_READ_BYTES))
-        )
+        data = _content(path, self._looked(path, _WITH_CONTENT))
         self._digests[path] = hashlib.sha256(data).hexdigest()
         return data
 
@@ -338,8 +340,8 @@ class PostgresChange:
 
     def digest(self, path: Path) -> str | None:
         if path not in self._digests:
-            rows = self._looked(path, self._query(_DIGEST, path=self._key(path)))
-            self._digests[path] = rows[0][0].hex() if rows and rows[0][0] is not None else None
+            rows = self._looked(path, _WITH_DIGEST)
+            self._digests[path] = rows[0][-1].hex() if rows and rows[0][-1] is not None else None
         return self._digests[path]
 
     def record(self, path: Path, operation: Operation, created_by: str | None) -> None:
@@ -439,14 +441,16 @@ class PostgresChange:
             self._looked(path)
         return self._seen[path]
 
-    def _looked(self, path: Path, *more: Query) -> Rows:
-        """See what is at `path` and above, in one exchange with the server with another query, whose rows are the result."""
+    def _looked(self, path: Path, column: str = "") -> Rows:
+        """See what is at `path` and above, in one exchange with the server; the row of `path`, with one more column."""
         key, keys = self._key(path), [self._key(path[:depth]) for depth in range(1, len(path) + 1)]
-        above, newest, *rows = self._session.rows(
-            self._query(_ABOVE, paths=keys), self._query(_NEWEST, path=key), *more
+        values = {"paths": keys, "path": key, "most": MAX_READ_BYTES}
+        above, newest = self._session.rows(
+            self._query(_ABOVE.format(column), **values), self._query(_NEWEST, path=key)
         )
-        self._seen[path] = _seen(path, keys, above, next(map(_version, newest), None))
-        return rows[0] if rows else []
+        found = {row[0]: row[1:] for row in above}
+        self._seen[path] = _seen(path, keys, found, next(map(_version, newest), None))
+        return [found[key]] if key in found else []
 
     def _do(self, statement: str, /, **values: object) -> None:
         self._wrote()
@@ -531,15 +535,15 @@ def _entries(path: Path, rows: Rows) -> Iterator[Entry]:
         yield Entry(_path(key), size, is_directory)
 
 
-def _seen(path: Path, keys: list[str], rows: Rows, newest: Version | None) -> _Seen:
-    found = {key: (is_directory, size) for key, is_directory, size in rows}
-    entry = Entry(path, 0, True) if not path else None
+def _seen(path: Path, keys: list[str], found: dict[str, tuple[Any, ...]], newest: Version | None) -> _Seen:
+    """`found` has a row for each of the `keys` that is there: those of the directories above, then that of the path."""
+    entry = None if path else Entry((), 0, True)
     if path and keys[-1] in found:
-        is_directory, size = found[keys[-1]]
+        is_directory, size = found[keys[-1]][:2]
         entry = Entry(path, size, is_directory)
-    above = [(key, found.get(key)) for key in keys[:-1]]
-    missing = [key for key, row in above if row is None]
-    return _Seen(entry, newest, missing, any(row is not None and not row[0] for _, row in above))
+    above = {key: found.get(key) for key in keys[:-1]}
+    missing = [key for key, row in above.items() if row is None]
+    return _Seen(entry, newest, missing, any(row is not None and not row[0] for row in above.values()))
 
 
 def _version(row: tuple[Any, ...]) -> Version:

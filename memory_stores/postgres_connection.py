@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
@@ -61,11 +61,11 @@ _Result = TypeVar("_Result")
 
 # The third argument: for this transaction alone.
 _SET_TENANT = f"SELECT set_config('{TENANT_SETTING}', %(tenant)s, true)"
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_SET_LIMITS = (
-    "SELECT pg_current_xact_id()::text, set_config('lock_timeout', %(lock)s, true),"
-    " set_config('idle_in_transaction_session_timeout', %(idle)s, true)"
-)
+_BEGIN = f"""
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SELECT pg_current_xact_id()::text, set_config('{TENANT_SETTING}', '{{tenant}}', true),
+    set_config('lock_timeout', '{{lock}}s', true), set_config('idle_in_transaction_session_timeout', '{{idle}}s', true);
+"""
 
 _ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
     ((errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure), Busy),
@@ -130,10 +130,10 @@ class Database:
             return rows
 
     @contextlib.contextmanager
-    def write(self, tenant: uuid.UUID, *queries: Query) -> Iterator[Session]:
-        """A transaction that begins with some queries and ends with the block: kept, or rolled back on an exception."""
+    def write(self, tenant: uuid.UUID, first: str) -> Iterator[Session]:
+        """A transaction that begins with a statement and ends with the block: kept, or rolled back on an exception."""
         with store_errors():
-            connection, session = self._connected(lambda new: Session(new, tenant, queries))
+            connection, session = self._connected(lambda new: Session(new, tenant, first))
         try:
             yield session
             with store_errors():
@@ -189,8 +189,14 @@ class Database:
 class Session:
     """A transaction that has begun. What it `queue`s is sent with the next `rows`, or with the commit."""
 
-    def __init__(self, connection: Connection, tenant: uuid.UUID, queries: Sequence[Query]) -> None:
+    def __init__(self, connection: Connection, tenant: uuid.UUID, first: str) -> None:
         self._connection, self._open = connection, contextlib.ExitStack()
+        begin = _BEGIN.format(tenant=tenant, lock=LOCK_SECONDS, idle=IDLE_SECONDS)
+        cursor = connection.execute(begin + first)  # all in one message, as nothing in it needs to be quoted
+        cursor.nextset()
+        self.transaction = str(_value(cursor))
+        cursor.nextset()
+        self.begun: Rows = cursor.fetchall()
         # To leave the pipeline sends one message more, after which the server does not see any more that a writer hangs.
         # So it stays open, and each exchange ends with a sync.
         self._pipeline = self._open.enter_context(connection.pipeline())
@@ -198,15 +204,6 @@ class Session:
         self._queued_bytes = 0
         self._error: StoreError | None = None
         self.at_end: Callable[[], None] = lambda: None
-        seconds = {"lock": f"{LOCK_SECONDS}s", "idle": f"{IDLE_SECONDS}s"}
-        try:
-            _, _, begun, *rows = self._send(
-                (_BEGIN, {}), (_SET_TENANT, {"tenant": str(tenant)}), (_SET_LIMITS, seconds), *queries
-            )
-        except BaseException:
-            self.close()
-            raise
-        self.transaction, self.begun = str(begun[0][0]), rows
 
     def rows(self, *queries: Query) -> list[Rows]:
         """The rows of each query, in one exchange with the server."""
@@ -227,7 +224,9 @@ class Session:
         if self._error:  # caught by whoever holds the change, but the transaction is broken
             raise self._error
         self.at_end()
-        self._send(("COMMIT", {}))
+        for query in (*self._queued, ("COMMIT", {})):
+            self._connection.execute(*query)
+        self._open.close()  # sends them
 
     def close(self) -> None:
         with contextlib.suppress(psycopg.Error):

@@ -117,6 +117,12 @@ def migrate(conninfo: str, role: str = "memory_app") -> None:
         _grant(connection, role)
 
 
+def check(conninfo: str) -> None:
+    """Raise SetupError unless a store can work at an address: reachable, with the tables, as an ordinary login."""
+    with _explained("the login"), psycopg.connect(conninfo, autocommit=True) as connection:
+        check_login(connection)
+
+
 def check_login(connection: psycopg.Connection[Any]) -> None:
     """Raise SetupError unless the tables are there and row-level security binds the login."""
     user, schema, usable = _row(
@@ -186,7 +192,7 @@ def _explained(role: str) -> Iterator[None]:
             f"create roles, have {role} created first, as an ordinary role with LOGIN, and migrate again."
         ) from error
     except psycopg.OperationalError as error:
-        raise SetupError(f"The database cannot be reached: {error}") from error
+        raise SetupError(f"The database cannot be reached: {str(error).strip()}") from error
     except psycopg.ProgrammingError as error:
         if error.sqlstate is None:  # not the server's: the address itself, which may hold a password
             raise SetupError("The address cannot be read: write postgresql://user@host/database.") from None

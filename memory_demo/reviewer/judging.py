@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from memory_demo.reviewer.checks import EXCUSES, Finding, find_bugs
@@ -66,7 +67,8 @@ def _judge(desk: Desk, source: Source, finding: Finding) -> _Judged:
     module, name = finding.depends
     facts = [fact for fact in desk.facts if _is_about(fact, module, name)]
     module = module or next((fact.file for fact in facts), "")
-    if not module or "list_sources" not in desk.tools:
+    is_library = module.partition(".")[0] in sys.stdlib_module_names
+    if not module or is_library or "list_sources" not in desk.tools:
         return _Judged(finding.if_unseen)
     part = f"{module.removesuffix('.py').strip('.').replace('.', '/').rpartition('/')[2]}.py"
     if part not in desk.listed:

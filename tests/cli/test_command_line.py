@@ -71,7 +71,9 @@ def test_three_sessions_without_a_pause_where_stdin_is_a_pipe(run, tmp_path):
     head, learn, apply, long = done.stdout.split("\nSession ")
     assert STAND_IN in head and "ANTHROPIC_API_KEY" in head
     assert "web_scraper_v1.py, lines 106-108" in learn and "It wrote to memory:" in learn
-    assert "api_client_v1.py, line 63" in apply and "because /memories/race_conditions.md describes it" in apply
+    assert (
+        "api_client_v1.py, line 63" in apply and "because /memories/race_conditions.md describes it" in apply
+    )
     assert "context editing cleared nothing" in learn
     assert "context editing kept" in long and "sql_query_builder.py" in long
     for session in (learn, apply, long):

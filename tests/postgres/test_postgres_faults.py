@@ -97,7 +97,9 @@ def test_the_connection_is_cut_in_the_middle_of_a_change(
     assert works(handler)
 
 
-def test_the_server_restarts(private_server: PrivateServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_server_restarts(
+    private_server: PrivateServer, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
     handler = MemoryToolHandler(store=PostgresStore(private_server.app), history="us")
     create(handler, "note", "one\n")
     private_server.stop("immediate")

@@ -47,6 +47,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, obj
     def recorded(self: psycopg.Cursor, query: str, params: object = None, **options: object) -> object:
         if isinstance(params, dict) and "tenant" in params:  # not BEGIN and COMMIT
             sent.append((query, params))
+        elif params is None and "memory_store." in query:
+            sent.extend((one, {}) for one in query.split(";") if "BEGIN" not in one)
         return execute(self, query, params, **options)
 
     monkeypatch.setattr(psycopg.Cursor, "execute", recorded)

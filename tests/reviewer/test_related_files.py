@@ -109,6 +109,14 @@ def test_other_files_are_read_to_judge_their_caller_and_what_they_offer_is_recor
     )
 
 
+def test_the_standard_library_is_not_looked_up(review):
+    code = REFUNDS.replace("from ledger import Ledger", "from queue import Queue as Ledger").replace(
+        "sqltext", "shlex"
+    )
+    _, lines, read, _ = review({}, {**FILES, "refunds.py": code})
+    assert lines == [LITERAL, PATTERN] and read == ["refunds.py"]
+
+
 def test_without_a_tool_to_list_files_only_what_the_code_shows_is_reported(review, conversation):
     tools = [
         {"type": "memory_20250818", "name": "memory"},
@@ -150,6 +158,17 @@ def test_a_changed_file_is_read_again_and_its_note_corrected(review, sha256, fir
         in memory[FACTS]
     )
     assert sha256(FILES["ledger.py"]) not in memory[FACTS]
+
+
+def test_a_file_that_changes_during_a_conversation_is_read_again(conversation):
+    files, memory = dict(FILES), dict(LESSONS)
+    talk = conversation(memory, files)
+    talk.ask("Review refunds.py")
+    files["ledger.py"] = files["ledger.py"].replace("with self._lock:", "if True:")
+    answer = talk.ask("Review refunds.py")
+    assert talk.commands("read_source").count(("ledger.py",)) == 2
+    assert f"refunds.py, line {ADD} (race conditions)" in answer
+    assert f"`Ledger.add` {UNLOCKED}" in memory[FACTS]
 
 
 def test_a_note_that_excuses_counts_only_when_the_file_shows_it(review, sha256):

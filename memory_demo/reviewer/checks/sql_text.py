@@ -14,7 +14,8 @@ Piece: TypeAlias = str | ast.expr
 Bound: TypeAlias = Mapping[str, ast.expr]
 """What names were first bound to."""
 
-_STATEMENT = re.compile(r"(?is)\s*(SELECT\b.+\bFROM\b|INSERT\s+INTO\b|UPDATE\b.+\bSET\b|DELETE\s+FROM\b)")
+_WORDS = r"\s*(SELECT\b.+\bFROM\b|INSERT\s+INTO\b|UPDATE\b.+\bSET\b|DELETE\s+FROM\b)"
+_STATEMENT = re.compile(f"(?s){_WORDS}|{_WORDS.lower()}")  # but not "Select one from the list"
 _BEFORE_VALUE = re.compile(r"(?i)(['\"%=<>(,]|\bLIKE|\bIN|\bVALUES)\s*$")
 _HOLE = re.compile(r"%[srd]|\{\w*\}")
 
