@@ -127,7 +127,7 @@ class FindingInJson(Strict):
     category: str
     cause: str
     fix: str
-    notes: list[str]
+    note: str
 
 
 class FileInJson(Strict):
