@@ -14,7 +14,6 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +23,12 @@ if not __package__:  # run as a file: imports are found from the repository root
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
 from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
 from memory_demo.memory_command import add_memory_parser, as_listed
+from memory_demo.memory_location import MemoryLocation, default_memory
 from memory_demo.memory_view import memory_tree, read_notes
-from memory_demo.review_command import run_review, stop_if_incomplete
+from memory_demo.review_command import add_review_parser
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
+from memory_stores.protocol import StoreError
 
 SAMPLE_CODE = Path(__file__).resolve().parent / "sample_code"
 
@@ -79,6 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         say(f"memory-review: {error}", sys.stderr)
         return 2
+    except StoreError as error:
+        say(
+            f"memory-review: The memory fails ({type(error).__name__}): {error.__cause__ or error}",
+            sys.stderr,
+        )
+        return 2
     except (KeyboardInterrupt, EOFError):
         say("\nInterrupted; memory keeps what was written before.", sys.stderr)
         return 130
@@ -92,7 +99,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # Taken before and after the command: what is not given must not overwrite what was.
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
-        "--memory", type=Path, metavar="DIR", help="memory directory (default: ./memory_storage)"
+        "--memory",
+        metavar="PLACE",
+        help="directory, or postgresql:// address of a database that memory migrate has prepared (default: a directory "
+        "of your own for each repository; for the three sessions ./memory_storage)",
+    )
+    common.add_argument(
+        "--scope",
+        action="append",
+        metavar="PART",
+        help="whose memory in that place; repeat for each part, such as --scope acme --scope user-42",
     )
     common.add_argument("--model", help="model to ask (default: ANTHROPIC_MODEL, else a current one)")
     common.add_argument("--offline", action="store_true", help=f"no key and no network: {STAND_IN}, answers")
@@ -105,46 +121,23 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="memory-review",
         description="A code review assistant with a memory. Without a command: three sessions on sample code.",
-        epilog="exit codes: 0 done; 1 there are findings, with --fail-on-findings; 2 not done, and stderr says why; "
-        "130 interrupted",
+        epilog="exit codes: 0 done; 1 there are findings, with --fail-on-findings; 2 not done, or not all of it, and "
+        "stderr says why (it comes before 1); 130 interrupted",
         parents=[common],
     )
     parser.add_argument("--session", type=int, choices=(1, 2, 3), help="run only this session")
     parser.add_argument("--no-pause", action="store_true", help="do not wait for Enter between sessions")
     parser.set_defaults(run=_run_demo)
     commands = parser.add_subparsers(title="commands", metavar="{review,memory}")
-    review = commands.add_parser(
-        "review", parents=[common], help="review your files, or what git says has changed"
-    )
-    review.add_argument("files", nargs="*", type=Path, metavar="FILE", help="Python file to review")
-    review.add_argument(
-        "--symptom", default="", metavar="TEXT", help='what was noticed, such as "totals are too low"'
-    )
-    review.add_argument(
-        "--diff",
-        nargs="?",
-        const="HEAD",
-        metavar="BASE",
-        help="review the files that have changed since the working tree and BASE parted (default: the last commit), "
-        "and report what is on changed lines; FILEs named before --diff narrow it down; untracked files are left out",
-    )
-    review.add_argument("--json", action="store_true", help="print one JSON document")
-    review.add_argument("--fail-on-findings", action="store_true", help="exit with 1 if there are findings")
-    review.add_argument(
-        "--propose",
-        nargs="?",
-        const=f"review of {datetime.now():%Y-%m-%d %H:%M}",
-        metavar="NAME",
-        help="what it learns waits under this name for memory approve, and nobody else reads it before",
-    )
-    review.set_defaults(run=run_review)
+    add_review_parser(commands, common)
     add_memory_parser(commands, common)
     arguments = parser.parse_args(
-        argv,
-        argparse.Namespace(memory=Path("memory_storage"), model=None, offline=False, env=None, propose=None),
+        argv, argparse.Namespace(memory=None, scope=None, model=None, offline=False, env=None, propose=None)
     )
-    if arguments.run is run_review and not arguments.files and arguments.diff is None:
-        review.error("name the files to review, or give --diff")
+    if arguments.memory is None:
+        is_demo = arguments.run is _run_demo
+        arguments.memory = "memory_storage" if is_demo else str(default_memory(Path.cwd()))
+    arguments.memory = MemoryLocation(arguments.memory, tuple(arguments.scope or ()))
     if arguments.run is not _run_demo and (arguments.session or arguments.no_pause):
         parser.error("--session and --no-pause go without a command")
     return arguments
@@ -167,7 +160,9 @@ def _run_demo(arguments: argparse.Namespace) -> int:
             say(f"\n{review.text}")
         say(f"\n{_written(before, read_notes(memory.store))}")
         say(f"Memory now holds:\n{memory_tree(memory.store)}\n\nCost: {total_cost(reviews)}")
-        stop_if_incomplete(reviews)
+        for review in reviews:
+            if review.problem:
+                raise CommandError(f"The review of {review.file} is incomplete: {review.problem}.")
     return 0
 
 

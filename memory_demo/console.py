@@ -44,6 +44,10 @@ def connect_reviewer(arguments: argparse.Namespace, *, said: TextIO, done: TextI
     reason = "--offline was given" if arguments.offline else settings.reason
     name = STAND_IN if connection.offline else connection.model
     say(f"{'Offline' if connection.offline else 'Live'}, because {reason}. The reviewer is {name}.", said)
+    if connection.offline:
+        from memory_demo.reviewer import what_it_knows
+
+        say(what_it_knows(), said)
     assistant = partial(
         CodeReviewAssistant,
         client=connection.client,
@@ -75,12 +79,7 @@ def api_errors() -> Iterator[None]:
 
 
 def memory_handler(arguments: argparse.Namespace) -> MemoryToolHandler:
-    try:
-        return guarded_memory(arguments.memory, proposal=arguments.propose)
-    except OSError as error:
-        raise CommandError(f"{arguments.memory} cannot be the memory directory: {error.strerror}.") from error
-    except ValueError as error:
-        raise CommandError(f"{arguments.memory} cannot be the memory directory: {error}") from error
+    return guarded_memory(store=arguments.memory.store(), proposal=arguments.propose)
 
 
 def _say_turn(turn: Turn, out: TextIO) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memory_demo.console import memory_handler, say
+from memory_demo.memory_moving import add_moving_actions
 from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_targets import CommandError
 from memory_stores import Version
@@ -56,12 +57,13 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     reject = add("reject", _reject, "drop a proposal")
     reject.add_argument("name", metavar="NAME")
+    add_moving_actions(actions, common)
 
 
 def _run(
     action: Callable[[argparse.Namespace, MemoryToolHandler], None], arguments: argparse.Namespace
 ) -> int:
-    if not arguments.memory.is_dir():  # to look at memory does not make it
+    if not arguments.memory.exists():  # to look at memory does not make it
         say(f"There is nothing in {arguments.memory}.")
     else:
         action(arguments, memory_handler(arguments))
@@ -79,7 +81,9 @@ def _tree(_: argparse.Namespace, handler: MemoryToolHandler) -> None:
 def _clear(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
     if len(list(handler.store.entries((), 1))) == 1:
         say(f"There is nothing in {arguments.memory}.")
-    elif arguments.yes or _confirmed(f"Delete everything in {handler.memory_root}? [y/N] "):
+    elif arguments.yes or _confirmed(
+        f"Delete everything in {handler.memory_root or arguments.memory}? [y/N] "
+    ):
         _done(handler.clear_all_memory())
         say("Memory is empty now.")
         say("The history keeps what was deleted: memory restore brings it back.", sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from memory_stores.protocol import Entry, Reader, StoreError, spelled
+from memory_stores.protocol import Entry, NotADirectory, NotAFile, NotFound, Reader, TooLarge, spelled
 
 
 def read_notes(memory: Reader) -> dict[str, str]:
@@ -13,7 +13,8 @@ def read_notes(memory: Reader) -> dict[str, str]:
     notes = {}
     for entry in _visible(memory):
         if not entry.is_directory:
-            with contextlib.suppress(StoreError):  # a hard link, or gone meanwhile
+            # A hard link, too large to show, or gone meanwhile.
+            with contextlib.suppress(NotAFile, TooLarge, NotFound, NotADirectory):
                 notes[spelled(entry.path)] = memory.read(entry.path).decode("utf-8", "replace")
     return notes
 

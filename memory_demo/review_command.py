@@ -1,70 +1,176 @@
-"""`review`: files that a person names, or what git says has changed."""
+"""`review`: files that a person names, or what a branch changes."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from memory_demo.console import api_errors, connect_reviewer, say
-from memory_demo.review_report import Review, as_document, as_text, counted, total_cost
-from memory_demo.review_targets import CommandError, changed_lines, check_python
+from memory_demo.console import connect_reviewer, say
+from memory_demo.review_report import Report, as_document, as_json, as_name, counted
+from memory_demo.review_run import Outcome, carry_out
+from memory_demo.review_targets import CommandError, Selection, Target, changed_files, named_files
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMATS = ("text", "json", "sarif", "github")
+
+
+def add_review_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `review`; `common` holds the options that every command takes."""
+    review = commands.add_parser(
+        "review", parents=[common], help="review your files, or what a branch changes"
+    )
+    review.add_argument("files", nargs="*", type=Path, metavar="FILE", help="Python file to review")
+    review.add_argument(
+        "--symptom", default="", metavar="TEXT", help='what was noticed, such as "totals are too low"'
+    )
+    review.add_argument(
+        "--diff",
+        nargs="?",
+        const="HEAD",
+        metavar="BASE",
+        help="review the Python files that have changed since the working tree and BASE parted (default: the last "
+        "commit), and report what the change brings in; FILEs named before --diff narrow it down; untracked files are "
+        "left out",
+    )
+    review.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out files by path, such as 'tests/data/*' (* goes across folders); may be repeated; with --diff, "
+        "also what [tool.memory-review] exclude lists in pyproject.toml as BASE has it",
+    )
+    review.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text for people; json; sarif 2.1.0; github: annotations, and the summary of a workflow's job",
+    )
+    review.add_argument("--fail-on-findings", action="store_true", help="exit with 1 if there are findings")
+    review.add_argument(
+        "--propose",
+        nargs="?",
+        const=f"review of {datetime.now():%Y-%m-%d %H:%M}",
+        metavar="NAME",
+        help="what it learns waits under this name for memory approve, and nobody else reads it before",
+    )
+    review.set_defaults(run=run_review, error=review.error)
 
 
 def run_review(arguments: argparse.Namespace) -> int:
-    for path in arguments.files:
-        check_python(path)
-    changed = None if arguments.diff is None else changed_lines(arguments.diff, Path.cwd(), arguments.files)
-    paths = dict.fromkeys(arguments.files) if changed is None else _readable(changed)
-    out = sys.stderr if arguments.json else sys.stdout
-    reviewer = connect_reviewer(arguments, said=out, done=sys.stderr)
-    assistant = reviewer.assistant()
-    reviews: list[Review] = []
-    for path in paths:
-        name = str(path) if changed is None else os.path.relpath(path)
-        say(f"\nReviewing {name}", out)
-        with api_errors():
-            review = assistant.review_file(path, arguments.symptom, name=name)
-        reviews.append(review if changed is None else review.touching(changed[path]))
-        if not arguments.json:
-            _print_review(reviews[-1], with_answer=changed is None)
-    if not paths:
-        say(f"No Python file has changed since {arguments.diff}.", out)
-    if arguments.json:
-        document = as_document(reviews, reviewer=reviewer.name, offline=reviewer.offline, base=arguments.diff)
-        print(json.dumps(document, indent=2))
-    elif paths:
-        found = sum(len(review.findings) for review in reviews)
-        say(f"\n{counted(found, 'finding')} in {counted(len(reviews), 'file')}. Cost: {total_cost(reviews)}")
-    stop_if_incomplete(reviews)
-    return int(arguments.fail_on_findings and any(review.findings for review in reviews))
+    """Review, print the report, and say how it ended: 2 comes before 1, and what was found is printed in any case."""
+    if not arguments.files and arguments.diff is None:
+        arguments.error("name the files to review, or give --diff")
+    selection = _selection(arguments)
+    _check_memory(arguments.memory.directory, selection)
+    outcome = _outcome(arguments, selection)
+    _print(outcome.report, arguments.format)
+    if isinstance(outcome.stopped_by, KeyboardInterrupt):
+        raise outcome.stopped_by
+    if outcome.stopped_by is not None:
+        raise CommandError(str(outcome.stopped_by))
+    if outcome.report.not_reviewed:
+        names = ", ".join(as_name(file.file) for file in outcome.report.not_reviewed[:5])
+        more = ", ..." if len(outcome.report.not_reviewed) > 5 else ""
+        count = counted(len(outcome.report.not_reviewed), "file")
+        raise CommandError(f"{count} could not be reviewed: {names}{more}.")
+    return int(arguments.fail_on_findings and bool(outcome.report.findings))
 
 
-def _readable(paths: Iterable[Path]) -> list[Path]:
-    """The paths that can be reviewed. The others were not named by anybody, so they do not end the command."""
-    readable = []
-    for path in paths:
-        try:
-            check_python(path)
-            readable.append(path)
-        except CommandError as error:
-            say(f"Left out: {error}", sys.stderr)
-    return readable
+def _selection(arguments: argparse.Namespace) -> Selection:
+    if arguments.diff is None:
+        return named_files(arguments.files, arguments.exclude)
+    return changed_files(arguments.diff, Path.cwd(), arguments.files, arguments.exclude)
 
 
-def _print_review(review: Review, *, with_answer: bool) -> None:
-    if with_answer:
-        say(f"\n{review.text}\n")
-    for finding in review.findings:
-        say(as_text(finding))
-    if review.left_out:
-        say(f"Left out as they are not on changed lines: {counted(review.left_out, 'finding')}.")
+def _check_memory(memory: Path | None, selection: Selection) -> None:
+    """Refuse a memory directory that the branch under review could bring along."""
+    if selection.top is None or memory is None:
+        return
+    where = memory.absolute()
+    for folder in (where, *where.parents, *where.resolve().parents):
+        if folder.exists() and folder.samefile(selection.top):
+            raise CommandError(
+                f"{memory} is inside the repository under review, whose author could write its notes; "
+                "name a directory outside of it with --memory."
+            )
 
 
-def stop_if_incomplete(reviews: Sequence[Review]) -> None:
-    for review in reviews:
-        if review.problem:
-            raise CommandError(f"The review of {review.file} is incomplete: {review.problem}.")
+def _outcome(arguments: argparse.Namespace, selection: Selection) -> Outcome:
+    from rich.console import Console
+
+    terminal = Console(stderr=True)
+    with_bar = len(selection.targets) > 1 and terminal.is_terminal and not terminal.is_dumb_terminal
+    reviewer = connect_reviewer(
+        arguments,
+        said=sys.stdout if arguments.format == "text" else sys.stderr,
+        done=io.StringIO() if with_bar else sys.stderr,
+    )
+    with _bar(terminal, len(selection.targets)) if with_bar else contextlib.nullcontext(_say_file) as on_file:
+        return carry_out(reviewer, selection, symptom=arguments.symptom, base=arguments.diff, on_file=on_file)
+
+
+@contextlib.contextmanager
+def _bar(terminal: Console, files: int) -> Iterator[Callable[[Target], None]]:
+    """A progress bar, and what moves it on to the next file."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
+        task = bar.add_task("Reviewing", total=files)
+        started = 0
+
+        def on_file(target: Target) -> None:
+            nonlocal started
+            bar.update(task, description=f"Reviewing {as_name(target.name)[-60:]}", completed=started)
+            started += 1
+
+        yield on_file
+
+
+def _say_file(target: Target) -> None:
+    say(f"Reviewing {as_name(target.name)}", sys.stderr)
+
+
+def _print(report: Report, format: str) -> None:
+    match format:
+        case "text":
+            from memory_demo.report_text import print_report
+
+            print_report(report, sys.stdout)
+        case "json":
+            print(as_json(as_document(report)))
+        case "sarif":
+            from memory_demo.report_sarif import as_sarif
+
+            print(as_json(as_sarif(report)))
+        case "github":
+            _print_for_github(report)
+
+
+def _print_for_github(report: Report) -> None:
+    from memory_demo.report_github import as_commands
+    from memory_demo.report_text import as_summary
+
+    for line in as_commands(report):
+        print(line)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8", errors="replace") as page:
+            page.write(as_summary(report))

@@ -1,15 +1,25 @@
-"""What a review found and what it cost, as plain data, as text for people and as JSON for tools."""
+"""What a review found and what it cost: plain data, and JSON for tools."""
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from memory_demo.demo_helpers import Turn
+    from memory_demo.review_targets import NotReviewed, Target
     from memory_demo.source_tools import ReportedFinding
+
+# Where GitHub's runner begins to read a command: "::error::" at the start of a line, "##[error]" anywhere in it
+# (actions/runner, ActionCommand.cs). It compares as its culture does, which passes over some marks that are not ASCII.
+_WORKFLOW_COMMANDS = (
+    re.compile(r"#(?=[^\x00-\x7f]*#[^\x00-\x7f]*\[)"),
+    re.compile(r"^[^\w\n]*?(?=:[^\x00-\x7f]*:)", re.MULTILINE),
+)
 
 
 class Cost(NamedTuple):
@@ -45,7 +55,7 @@ class Cost(NamedTuple):
 class Review(Mapping[str, Any]):
     """One review: the answer, the bugs it reported, the turns it took.
 
-    `problem` says what makes it incomplete, or is "". `left_out` is the number of findings that `touching` dropped.
+    `problem` says what makes it incomplete, or is "".
     As a mapping it is plain data: `review`, `input_tokens` and `output_tokens` of all its requests, `context_edits` as
     the API reported them, `file`, `findings`, `problem`.
     """
@@ -55,7 +65,6 @@ class Review(Mapping[str, Any]):
     findings: tuple[ReportedFinding, ...]
     turns: tuple[Turn, ...]
     problem: str = ""
-    left_out: int = 0
 
     def __getitem__(self, key: str) -> Any:
         return self._plain()[key]
@@ -82,15 +91,45 @@ class Review(Mapping[str, Any]):
         """What this review cost."""
         return cost_of(self.turns)
 
-    def touching(self, lines: Collection[int]) -> Review:
-        """This review with only the findings in its file that overlap these lines."""
-        kept = tuple(
-            finding
-            for finding in self.findings
-            if finding.file == self.file
-            and any(finding.line <= line <= max(finding.line, finding.end_line) for line in lines)
-        )
-        return replace(self, findings=kept, left_out=self.left_out + len(self.findings) - len(kept))
+
+@dataclass(frozen=True)
+class Finding:
+    """A bug where it is in a file; lines and the column count from 1, the column in characters.
+
+    `note` is the memory file that led to it, as the reviewer says, or "".
+    """
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    category: str
+    cause: str
+    fix: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a `review` command has to say, whatever the format.
+
+    `existing` are the findings that the base has too. `targets` are the files that were reviewed, by their names.
+    """
+
+    reviewer: str
+    offline: bool
+    base: str | None
+    targets: Mapping[str, Target]
+    reviews: tuple[Review, ...]
+    findings: tuple[Finding, ...]
+    existing: tuple[Finding, ...] = ()
+    not_reviewed: tuple[NotReviewed, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    def path(self, file: str) -> str:
+        """The path of a file for tools: from the top of the repository, where there is one."""
+        target = self.targets.get(file)
+        return file if target is None else target.path
 
 
 def cost_of(turns: Sequence[Turn]) -> Cost:
@@ -110,28 +149,28 @@ def total_cost(reviews: Iterable[Review]) -> Cost:
     return cost_of([turn for review in reviews for turn in review.turns])
 
 
-def as_text(finding: ReportedFinding) -> str:
-    """A finding in the form that editors and terminals make a link of: file:line."""
-    lines = f"{finding.line}-{finding.end_line}" if finding.end_line > finding.line else f"{finding.line}"
-    return f"{finding.file}:{lines}: {finding.category}: {finding.cause}\n    Fix: {finding.fix}"
-
-
-def as_document(
-    reviews: Sequence[Review], *, reviewer: str, offline: bool, base: str | None
-) -> dict[str, Any]:
-    """The JSON document of `review --json`. Keys are only ever added to it."""
+def as_document(report: Report) -> dict[str, Any]:
+    """The JSON document of `review --format json`. Keys are only ever added to it."""
     return {
-        "reviewer": reviewer,
-        "offline": offline,
-        "base": base,
-        "findings": [asdict(finding) for review in reviews for finding in review.findings],
-        "left_out": sum(review.left_out for review in reviews),
-        "files": [
-            {"file": review.file, "review": review.text, "problem": review.problem or None}
-            for review in reviews
-        ],
-        "cost": total_cost(reviews)._asdict(),
+        "reviewer": report.reviewer,
+        "offline": report.offline,
+        "base": report.base,
+        "findings": [_as_json(finding) for finding in report.findings],
+        "existing": [_as_json(finding) for finding in report.existing],
+        "not_reviewed": [{"file": as_name(file.file), "reason": file.reason} for file in report.not_reviewed],
+        "excluded": [as_name(name) for name in report.excluded],
+        "files": [{"file": as_name(review.file), "review": review.text} for review in report.reviews],
+        "cost": total_cost(report.reviews)._asdict(),
     }
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """A document as JSON that a build may show: what GitHub's runner would take for a command is escaped in it."""
+    return json.dumps(document, indent=2).replace("##[", "#\\u0023[")
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "file": as_name(finding.file)}
 
 
 def counted(number: int, noun: str) -> str:
@@ -139,6 +178,23 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def as_name(name: str) -> str:
+    """A name on one line, with escapes for what a terminal or a log would not show as it is."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in name)
+
+
+def _escaped(character: str) -> str:
+    # A byte of a name that is not UTF-8 comes from the system as a lone surrogate.
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]
+
+
 def printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor, recolour it or reverse what is read: controls become U+FFFD."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text)
+    """Text that can steer neither a terminal nor a build that reads it.
+
+    Controls become U+FFFD; what GitHub's runner would take for a command gets a backslash.
+    """
+    shown = "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text)
+    for command in _WORKFLOW_COMMANDS:
+        shown = command.sub(r"\g<0>\\", shown)
+    return shown

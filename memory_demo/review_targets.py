@@ -1,117 +1,169 @@
-"""Which files a review is about: those a person names, or those git says have changed, with the changed lines."""
+"""Which files a review is about: those a person names, or those that a branch changes; and which are not reviewed, and why."""
 
 from __future__ import annotations
 
-import ast
 import os
-import subprocess
-import warnings
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from unidiff import PatchSet  # type: ignore[import-untyped]
+from memory_demo.git_change import ChangedFile, GitError, Repository
+from memory_demo.python_source import MAX_BYTES, NotReviewable, is_python, source_text
+
+SETTINGS_FILE = "pyproject.toml"
+_TABLE = "[tool.memory-review]"
 
 
 class CommandError(Exception):
     """What ends a command; the message is one sentence for the person who gave it."""
 
 
-def check_python(path: Path) -> None:
-    """Raise CommandError unless this is a Python file that can be read as UTF-8."""
+@dataclass(frozen=True)
+class Target:
+    """A file to review, as it was read: it cannot change under the review.
+
+    `name` is for people, relative to where they stand; `path` is for tools, relative to the repository's top if there is
+    a base. `base` is the text before the change, None for a file that is new, and without a base.
+    """
+
+    name: str
+    path: str
+    text: str
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class NotReviewed:
+    """A file in scope that was not reviewed, and the rest of the sentence that begins with its name."""
+
+    file: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is to be reviewed, what cannot be, and what a person has excluded.
+
+    `others` are files of the repository that may be read to judge those, by name; `top` is where it is.
+    """
+
+    targets: tuple[Target, ...] = ()
+    not_reviewed: tuple[NotReviewed, ...] = ()
+    excluded: tuple[str, ...] = ()
+    others: Mapping[str, Path] = field(default_factory=dict)
+    top: Path | None = None
+
+
+def named_files(paths: Sequence[Path], exclude: Sequence[str] = ()) -> Selection:
+    """The files that a person names. Raises CommandError for one that is not there or is not Python."""
+    targets, problems, excluded = [], [], []
+    for path in dict.fromkeys(paths):
+        name = str(path)
+        if _is_excluded(path.as_posix(), exclude):
+            excluded.append(name)
+            continue
+        data = _read(path)
+        if not is_python(name, data):
+            raise CommandError(f"{path} is not a Python file; name Python files.")
+        try:
+            targets.append(Target(name, path.as_posix(), source_text(data)))
+        except NotReviewable as error:
+            problems.append(NotReviewed(name, path.as_posix(), str(error)))
+    return Selection(tuple(targets), tuple(problems), tuple(excluded))
+
+
+def changed_files(
+    base: str, folder: Path, only: Sequence[Path] = (), exclude: Sequence[str] = ()
+) -> Selection:
+    """The Python files that have changed since the working tree and `base` parted; only these, if any are given.
+
+    What to exclude is also read from pyproject.toml as it is in `base`: a branch has no say in it.
+    Raises CommandError.
+    """
+    try:
+        repository = Repository(folder)
+        commit = repository.commit(base)
+        changed = repository.changed_files(repository.merge_base(commit))
+        patterns = (*exclude, *_excluded_in(repository, commit))
+        unchanged = set(repository.python_files()) - {file.path for file in changed}
+    except GitError as error:
+        raise CommandError(str(error)) from None
+    wanted = {_without_links(path) for path in only}
+    targets, problems, excluded = [], [], []
+    for file in changed:
+        path = repository.top / file.path
+        if wanted and _without_links(path) not in wanted:
+            continue
+        name = os.path.relpath(path, folder)
+        if _is_excluded(file.path, patterns):
+            excluded.append(name)
+            continue
+        try:
+            targets.append(_target(name, file, patterns))
+        except NotReviewable as error:
+            problems.append(NotReviewed(name, file.path, str(error)))
+    others = {
+        os.path.relpath(repository.top / path, folder): repository.top / path for path in sorted(unchanged)
+    }
+    return Selection(tuple(targets), tuple(problems), tuple(excluded), others, repository.top)
+
+
+def _target(name: str, file: ChangedFile, patterns: Sequence[str]) -> Target:
+    if file.data is None:
+        raise NotReviewable(file.reason)
+    return Target(name, file.path, source_text(file.data), _base_text(file, patterns))
+
+
+def _base_text(file: ChangedFile, patterns: Sequence[str]) -> str | None:
+    """What the file was when somebody could have reviewed it; data or an excluded file under another name was not."""
+    if file.old_path is None or file.base is None or _is_excluded(file.old_path, patterns):
+        return None
+    if not is_python(file.old_path, file.base):
+        return None
+    try:
+        return source_text(file.base)
+    except NotReviewable:
+        return None
+
+
+def _excluded_in(repository: Repository, commit: str) -> list[str]:
+    blob = repository.files(commit).get(SETTINGS_FILE)
+    if blob is None:
+        return []
+    where = f"{SETTINGS_FILE} of the base"
+    try:
+        settings = tomllib.loads(repository.content([blob]).get(blob.id, b"").decode())
+        table = settings.get("tool", {}).get("memory-review", {})
+        unknown = sorted(table.keys() - {"exclude"})
+    except (ValueError, AttributeError) as error:
+        raise CommandError(f"{where} cannot be read: {error}.") from None
+    if unknown:
+        raise CommandError(f"{where} sets {unknown[0]!r} in {_TABLE}, which has only 'exclude'.")
+    patterns = table.get("exclude", [])
+    if not (isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)):
+        raise CommandError(f"In {where}, 'exclude' in {_TABLE} is not a list of patterns.")
+    return patterns
+
+
+def _is_excluded(path: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _without_links(path: Path) -> Path:
+    """The path with no link in it but, maybe, the last part."""
+    return path.parent.resolve() / path.name
+
+
+def _read(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise CommandError(f"{path} is not a file; name Python files.")
     try:
-        data = path.read_bytes()
-        data.decode("utf-8")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise CommandError(f"There is no file {path}.") from None
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{path} is not UTF-8 text (see byte {error.start}); save it as UTF-8.") from None
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
-    if path.suffix != ".py":
-        raise CommandError(f"{path} is not a Python file; its name would end in .py.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(data)
-    except SyntaxError as error:
-        raise CommandError(f"{path} does not parse as Python (line {error.lineno}: {error.msg}).") from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise CommandError(f"{path} does not parse as Python ({error or type(error).__name__}).") from None
-
-
-def changed_lines(base: str, folder: Path, only: Sequence[Path] = ()) -> dict[Path, frozenset[int]]:
-    """The changed lines (1-based) of each Python file of the repository around `folder`, by absolute path.
-
-    Changed since the last commit that the working tree has in common with `base`. Where lines were only removed, the
-    two around the gap count. Deleted files, untracked files and links are left out, and those not in `only` if that
-    is given. Raises CommandError.
-    """
-    top = Path(_git(folder, "rev-parse", "--show-toplevel").removesuffix("\n"))
-    # As an object id, `base` can no longer be taken for an option.
-    commit = _git(folder, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}").split()[-1]
-    ancestor = _git(folder, "merge-base", commit, "HEAD").strip()
-    diff = _git(
-        folder,
-        *("-c", "core.quotePath=true", "diff", "--unified=0", "--find-renames", "--diff-filter=d"),
-        *("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"),
-        *(ancestor, "--", ":(top,glob)**/*.py"),
-    )
-    changed = {
-        top / _unquoted(patch.target_file).removeprefix("b/"): frozenset(_touched(patch))
-        for patch in PatchSet(diff)
-    }
-    wanted = {path.resolve() for path in only}
-    return {
-        path: lines
-        for path, lines in changed.items()
-        if lines and not path.is_symlink() and (not wanted or path.resolve() in wanted)
-    }
-
-
-def _touched(patch: Any) -> set[int]:
-    lines: set[int] = set()
-    for hunk in patch:
-        # Without added lines, a hunk starts at the line before the gap.
-        lines.update(range(hunk.target_start, hunk.target_start + (hunk.target_length or 2)))
-    return lines
-
-
-def _unquoted(name: str) -> str:
-    """Git quotes unusual names as C does; with quotePath that is also how Python writes bytes."""
-    return os.fsdecode(ast.literal_eval(f"b{name}")) if name.startswith('"') else name
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        # In English, as its messages are told apart below.
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env={**os.environ, "LC_ALL": "C"},
-            capture_output=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise CommandError(
-            "There is no git to say what has changed; install it, or name the files."
-        ) from None
-    if done.returncode == 0:
-        return done.stdout.decode("utf-8", "replace")
-    raise CommandError(_why_git_failed(arguments, done.stderr.decode("utf-8", "replace")))
-
-
-def _why_git_failed(arguments: tuple[str, ...], stderr: str) -> str:
-    if "not a git repository" in stderr:
-        return "This folder is not in a git repository; go into one, or name the files without --diff."
-    match arguments:
-        case ("rev-parse", "--verify", *_, revision):
-            return f"Git knows no commit {revision.removesuffix('^{commit}')!r}; name one that it knows after --diff."
-        case ("merge-base", *_) if not stderr:
-            return (
-                "Git finds no commit that both sides share; a shallow clone lacks it, so fetch the history."
-            )
-    lines = stderr.strip().splitlines() or ["it failed without a word"]
-    return f"Git cannot say what has changed: {lines[0].removeprefix('fatal: ')}."

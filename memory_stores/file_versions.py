@@ -24,10 +24,12 @@ from memory_stores.confined import (
     Place,
     Tree,
     chunks_of,
+    created,
     digest_of,
     opened,
     remove_all,
     store_errors,
+    write_flushed,
 )
 from memory_stores.protocol import (
     NotAFile,
@@ -39,6 +41,7 @@ from memory_stores.protocol import (
     TooLarge,
     Unavailable,
     Version,
+    parts,
     spelled,
 )
 
@@ -168,6 +171,29 @@ class FileVersions:
             f"INSERT INTO versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
             [secrets.token_hex(8), change_id, _key(path), operation, digest, size, moment, created_by],
         )
+
+    def adopt(self, version: Version, content: bytes | None) -> None:
+        """Add a version as another store has it."""
+        row = {
+            **version._asdict(),
+            "path": _key(parts(version.path)),
+            "at": _microseconds(version.created_at),
+        }
+        self._begun().execute(
+            f"INSERT INTO versions ({_COLUMNS}) VALUES (:id, :change_id, :path, :operation, :content_sha256, :size,"
+            " :at, :created_by, :redacted)",
+            row,
+        )
+        if content is not None and version.content_sha256 is not None:
+            self._make_content_directory()
+            with (
+                Directory(self._content) as directory,
+                created(directory.place(version.content_sha256)) as file,
+            ):
+                write_flushed(file, [content])
+
+    def begin(self, begins: datetime) -> None:
+        self._begun().execute("INSERT OR REPLACE INTO pruned VALUES (0, ?)", [_microseconds(begins)])
 
     def redact(self, version_id: str) -> None:
         connection = self._begun()

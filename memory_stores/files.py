@@ -305,6 +305,16 @@ class FileChange:
         self._note_recorded()
         self._versions.prune(keep)
 
+    def adopt(self, version: Version, content: bytes | None) -> None:
+        """Take over a version of another store as it is; without content, where that is not kept."""
+        self._note_recorded()
+        self._versions.adopt(version, content)
+
+    def begin_history(self, begins: datetime) -> None:
+        """Let the history begin at a time, as if what was before had been pruned."""
+        self._note_recorded()
+        self._versions.begin(begins)
+
     def commit(self) -> None:
         """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
         if not self._steps:

@@ -177,13 +177,16 @@ class History:
             raise HistoryError(f"What was then is not on record any more{self._begins()}.")
         wanted: dict[Path, Version | None] = {}
         for name in dict.fromkeys(version.path for version in store.versions(after=until)):
-            path = parts(name)
-            wanted[path] = _last(
+            path, known = parts(name), list(store.versions(parts(name)))
+            then = [
                 version
-                for number, version in enumerate(store.versions(path))
+                for number, version in enumerate(known)
                 # A first version that nobody made is of a file that was there before the history.
                 if version.created_at <= until or (number == 0 and version.created_by is None)
-            )
+            ]
+            if not then and known[0].operation != "created":
+                raise HistoryError(f"What {name} was then is not on record any more{self._begins()}.")
+            wanted[path] = _last(then)
         return wanted
 
     def _version(self, version_id: str) -> Version:

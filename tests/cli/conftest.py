@@ -1,17 +1,26 @@
 """The command line as a person runs it: a process of its own, in a folder of its own, without anybody's key."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
+from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from memory_demo.code_review_demo import main
 from memory_demo.offline import OfflineAPI
 
 SCRIPT = Path(__file__).resolve().parents[2] / "memory_demo" / "code_review_demo.py"
+
+# Where the memory of a user's repositories goes in these tests.
+USER_DATA = Path(tempfile.mkdtemp(prefix="memory-review-tests-"))
+atexit.register(shutil.rmtree, USER_DATA, ignore_errors=True)
 
 
 def _environment(**changes):
@@ -21,6 +30,7 @@ def _environment(**changes):
         if not key.startswith(("ANTHROPIC_", "MEMORY_", "GIT_"))
     }
     settled = {"MEMORY_COOKBOOK_OFFLINE": "1", "GIT_CONFIG_GLOBAL": os.devnull, "PYTHONIOENCODING": "utf-8"}
+    settled |= dict.fromkeys(("XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"), str(USER_DATA))
     return {key: value for key, value in {**kept, **settled, **changes}.items() if value is not None}
 
 
@@ -32,11 +42,15 @@ def environment():
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the script with these arguments and pipes; the result has `returncode`, `stdout` and `stderr`."""
+    """Run the script with these arguments and pipes; the result has `returncode`, `stdout` and `stderr`.
+
+    Its memory is `memory_storage` in the test's folder unless --memory says otherwise.
+    """
 
     def run(*arguments, cwd=tmp_path, stdin="", **changes):
+        memory = () if "--memory" in arguments else ("--memory", tmp_path / "memory_storage")
         done = subprocess.run(
-            [sys.executable, SCRIPT, *arguments],
+            [sys.executable, SCRIPT, *memory, *arguments],
             cwd=cwd,
             env=_environment(**changes),
             input=stdin,
@@ -78,7 +92,7 @@ def serve():
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "loopback", "MEMORY_COOKBOOK_OFFLINE": None}
 
@@ -102,3 +116,27 @@ def repository(tmp_path):
 
     git("init", "--initial-branch=main")
     return folder, git
+
+
+Done = namedtuple("Done", "code out err")
+
+
+@pytest.fixture
+def review(monkeypatch, capsys, tmp_path):
+    """Run `review` in this process, in a folder; the memory is beside it unless --memory says otherwise."""
+    for name in os.environ.keys() - _environment().keys():
+        monkeypatch.delenv(name)
+    for name, value in _environment().items():
+        monkeypatch.setenv(name, value)
+
+    def review(folder, *arguments, **changes):
+        monkeypatch.chdir(folder)
+        memory = () if "--memory" in arguments else ("--memory", str(tmp_path / "notes"))
+        capsys.readouterr()
+        with monkeypatch.context() as environment:
+            for name, value in changes.items():
+                environment.delenv(name) if value is None else environment.setenv(name, value)
+            code = main(["review", *memory, *arguments])
+        return Done(code, *capsys.readouterr())
+
+    return review

@@ -1,17 +1,25 @@
-"""Which files and lines a review of a change is about, asked from real repositories."""
+"""Which files a review is about, asked of real repositories, as their authors would like to hide them too."""
 
+import ast
 import os
 import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_demo.review_targets import CommandError, changed_lines
+from memory_demo.git_change import unchanged_lines
+from memory_demo.python_source import MAX_BYTES, NotReviewable, source_text
+from memory_demo.review_targets import CommandError, changed_files, named_files
 
-# Git writes this name in quotes; Windows has no such names.
+BUG = b"import os\n\nos.system(input())\n"
+# Windows has no such names.
 QUOTED = "deep/er/\u00e9.py" if sys.platform == "win32" else 'deep/er/\u00e9 "quoted".py'
+on_posix = pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="Windows has no such names or modes; CI has Linux and macOS runners that do",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -21,154 +29,547 @@ def _no_settings_of_git(monkeypatch, environment):
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
 
 
-def write(folder, name, lines):
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+def write(folder, name, data=BUG):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
 
 
 def commit(git):
     git("add", "--all")
-    git("commit", "--message", "A change")
+    git("commit", "--allow-empty", "--message", "A change")
 
 
-def by_name(folder, changed):
-    return {path.relative_to(folder.resolve()).as_posix(): lines for path, lines in changed.items()}
+def names(selection):
+    """What is to be reviewed, by its path in the repository."""
+    return {target.path for target in selection.targets}
 
 
-@pytest.mark.parametrize(
-    ("after", "lines"),
-    [
-        ("abXd", {3}),
-        ("aXYd", {2, 3}),
-        ("abcdX", {5}),
-        ("ad", {1, 2}),
-        ("bcd", {0, 1}),
-        ("abc", {3, 4}),
-        ("", {0, 1}),
-        ("XbcY", {1, 4}),
-    ],
-)
-def test_lines_that_were_added_changed_or_next_to_what_was_removed(repository, after, lines):
+def reasons(selection):
+    return {missed.path: missed.reason for missed in selection.not_reviewed}
+
+
+@pytest.fixture
+def branch(repository):
+    """A repository with a commit on main, and a branch that an author may do to what they like."""
     folder, git = repository
-    write(folder, "a.py", "abcd")
-    commit(git)
-    write(folder, "a.py", after)
-    assert by_name(folder, changed_lines("HEAD", folder)) == {"a.py": lines}
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=st.text("abc", max_size=8), after=st.text("abc", max_size=8))
-def test_what_is_not_marked_as_changed_was_there_before_in_the_same_order(repository, before, after):
-    folder, git = repository
-    write(folder, "a.py", before)
-    git("add", "--all")
-    git("commit", "--allow-empty", "--message", "Before")
-    write(folder, "a.py", after)
-    changed = by_name(folder, changed_lines("HEAD", folder)).get("a.py", frozenset())
-    assert bool(changed) == (before != after)
-    rest = iter(before)
-    assert all(line in rest for number, line in enumerate(after, 1) if number not in changed)
-
-
-def test_staged_new_renamed_and_nested_files_but_not_deleted_untracked_or_other_ones(repository):
-    folder, git = repository
-    for name in ("gone.py", "old name.py", "deep/er/same.py", QUOTED, "notes.md"):
-        write(folder, name, "abcdefgh")
-    commit(git)
-    git("mv", "old name.py", "new name.py")
-    write(folder, "new name.py", "abcdefgX")
-    write(folder, QUOTED, "abcdefgY")
-    write(folder, "notes.md", "X")
-    write(folder, "added.py", "XY")
-    (folder / "gone.py").unlink()
-    git("add", "--all")
-    write(folder, "untracked.py", "X")
-    expected = {"new name.py": {8}, "added.py": {1, 2}, QUOTED: {8}}
-    assert by_name(folder, changed_lines("HEAD", folder)) == expected
-    assert by_name(folder, changed_lines("HEAD", folder / "deep" / "er")) == expected
-    only = [folder / "deep" / ".." / "added.py", folder / "untracked.py"]
-    assert by_name(folder, changed_lines("HEAD", folder, only)) == {"added.py": {1, 2}}
-
-
-def test_a_link_is_left_out_as_it_may_lead_out_of_the_repository(repository, tmp_path):
-    folder, git = repository
-    write(folder, "a.py", "a")
-    commit(git)
-    (tmp_path / "canary.py").write_text("x = 1\n", "utf-8")
-    try:
-        (folder / "link.py").symlink_to(tmp_path / "canary.py")
-    except OSError:
-        pytest.skip("this account may not make links; CI has Linux and macOS runners that may")
-    git("add", "--all")
-    assert changed_lines("HEAD", folder) == {}
-
-
-def test_a_branch_is_compared_from_where_it_began(repository):
-    folder, git = repository
-    write(folder, "ours.py", "a")
-    write(folder, "theirs.py", "a")
+    write(folder, "app.py", "x = 1\n")
+    write(folder, "notes.md", "# Notes\n")
     commit(git)
     git("switch", "--create", "feature")
-    write(folder, "ours.py", "aX")
+    return folder, git
+
+
+def test_staged_committed_edited_renamed_and_nested_files_but_not_deleted_untracked_or_other_ones(repository):
+    folder, git = repository
+    for name in (
+        "gone.py",
+        "old name.py",
+        "deep/er/same.py",
+        QUOTED,
+        "notes.md",
+        "edited.py",
+        "plan b/bad.py",
+    ):
+        write(folder, name, "a = 1\nb = 2\nc = 3\nd = 4\n")
+    commit(git)
+    git("mv", "old name.py", "new name.py")
+    write(folder, "new name.py", "a = 1\nb = 2\nc = 3\nd = 5\n")
+    for name in (QUOTED, "notes.md", "plan b/bad.py", "added.py"):
+        write(folder, name)
+    (folder / "gone.py").unlink()
+    git("add", "--all")
+    git("rm", "--cached", "--quiet", "deep/er/same.py")
+    write(folder, "edited.py")
+    write(folder, "untracked.py")
+    selection = changed_files("HEAD", folder)
+    assert names(selection) == {"new name.py", QUOTED, "plan b/bad.py", "added.py", "edited.py"}
+    assert names(changed_files("HEAD", folder / "deep" / "er")) == names(selection)
+    only = [folder / "deep" / ".." / "added.py", folder / "untracked.py"]
+    assert names(changed_files("HEAD", folder, only)) == {"added.py"}
+    base = {target.path: target.base for target in selection.targets}
+    assert base["added.py"] is None
+    assert base["new name.py"] == "a = 1\nb = 2\nc = 3\nd = 4\n"
+    assert not selection.not_reviewed
+
+
+def test_a_file_is_called_as_from_the_folder_one_stands_in(branch):
+    folder, _ = branch
+    write(folder, "app.py")
+    (folder / "sub").mkdir()
+    [target] = changed_files("HEAD", folder / "sub").targets
+    assert (target.name, target.path) == (os.path.join("..", "app.py"), "app.py")  # noqa: PTH118
+
+
+def test_a_branch_is_compared_from_where_it_began(branch):
+    folder, git = branch
+    write(folder, "ours.py")
     commit(git)
     git("switch", "main")
-    write(folder, "theirs.py", "aY")
+    write(folder, "app.py")
     commit(git)
     git("switch", "feature")
-    assert by_name(folder, changed_lines("main", folder)) == {"ours.py": {2}}
+    assert names(changed_files("main", folder)) == {"ours.py"}
 
 
 @pytest.mark.parametrize(
-    "setting",
+    "attributes",
     [
-        "diff.noprefix=true",
-        "diff.mnemonicPrefix=true",
-        "diff.external=false",
-        "diff.context=9",
-        "color.ui=always",
-        "core.quotePath=false",
+        "*.py -diff",
+        "*.py binary",
+        "* diff=hidden",
+        "*.py filter=hidden",
+        "*.py linguist-generated export-ignore",
+        "*.py working-tree-encoding=UTF-16",
+        "*.py text eol=crlf ident",
     ],
 )
-def test_settings_of_the_repository_do_not_change_the_answer(repository, setting):
-    folder, git = repository
-    names = ["b/plain.py", f"b/{QUOTED}"]
-    for name in names:
-        write(folder, name, "abcd")
+def test_attributes_of_the_branch_hide_nothing(branch, attributes):
+    folder, git = branch
+    write(folder, "app.py")
+    write(folder, "new.py")
     commit(git)
-    git("config", *setting.split("="))
-    for name in names:
-        write(folder, name, "abXd")
-    assert by_name(folder, changed_lines("HEAD", folder)) == {name: {3} for name in names}
+    write(folder, ".gitattributes", f"{attributes}\n")
+    git("add", ".gitattributes")
+    git("commit", "--message", "Attributes")
+    for name in ("app.py", "new.py"):
+        (folder / name).unlink()
+    git("checkout", "--", ".")
+    selection = changed_files("main", folder)
+    assert names(selection) | reasons(selection).keys() == {"app.py", "new.py"}
+    assert bool(selection.targets) == ("UTF-16" not in attributes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("diff.relative", "true"),
+        ("diff.orderFile", "nowhere"),
+        ("diff.interHunkContext", "99"),
+        ("diff.noprefix", "true"),
+        ("diff.mnemonicPrefix", "true"),
+        ("diff.context", "9"),
+        ("diff.suppressBlankEmpty", "true"),
+        ("diff.ignoreSubmodules", "all"),
+        ("diff.renames", "false"),
+        ("color.ui", "always"),
+        ("core.quotePath", "false"),
+        ("core.autocrlf", "true"),
+        ("core.safecrlf", "true"),
+        ("core.fileMode", "false"),
+        ("diff.external", "COMMAND"),
+        ("diff.hidden.textconv", "COMMAND"),
+        ("diff.hidden.command", "COMMAND"),
+        ("filter.hidden.clean", "COMMAND"),
+        ("filter.hidden.smudge", "COMMAND"),
+        ("filter.hidden.process", "COMMAND"),
+        ("core.fsmonitor", "COMMAND"),
+        ("core.pager", "COMMAND"),
+    ],
+)
+def test_settings_of_the_checkout_hide_nothing_and_run_nothing(branch, monkeypatch, tmp_path, name, value):
+    folder, git = branch
+    write(folder, "sub/b.py", "x = 1\n")
+    write(folder, "old.py", "a = 1\nb = 2\nc = 3\n")
+    write(folder, ".gitattributes", "*.py diff=hidden filter=hidden\n")
+    commit(git)
+    (folder / "old.py").unlink()
+    write(folder, "new.py", "a = 1\nb = 2\nc = 4\n")
+    git("add", "--all")
+    write(folder, "app.py", "x = 1\n\ny = 2\n")
+    write(folder, "sub/b.py", "x = 2\n")
+    canary = tmp_path / "canary"
+    setting = f"sh -c 'echo ran > {canary.as_posix()}; cat'" if value == "COMMAND" else value
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    for where in ("--local", "--global"):
+        subprocess.run(["git", "config", where, name, setting], cwd=folder, check=True)
+    selection = changed_files("HEAD", folder / "sub")
+    assert names(selection) == {"app.py", "sub/b.py", "new.py"}
+    assert [target.base for target in selection.targets if target.path == "new.py"] == [
+        "a = 1\nb = 2\nc = 3\n"
+    ]
+    assert unchanged_lines("x = 1\n\n", "x = 1\n\ny = 2\n") == {1: 1, 2: 2}
+    assert not canary.exists()
+
+
+def test_what_an_index_says_is_unchanged_is_looked_at(branch):
+    folder, git = branch
+    for flag in ("--assume-unchanged", "--skip-worktree"):
+        git("update-index", flag, "app.py")
+        write(folder, "app.py")
+        assert names(changed_files("main", folder)) == {"app.py"}
+
+
+def test_files_that_a_sparse_checkout_leaves_out_are_read_from_the_index(branch):
+    folder, git = branch
+    write(folder, "deep/bad.py")
+    write(folder, "deep/odd.py", b"name = '\xe9'\n")
+    write(folder, "deep/big.py", b"#" * (MAX_BYTES + 1))
+    commit(git)
+    git("sparse-checkout", "set", "--no-cone", "/app.py")
+    assert not (folder / "deep").exists()
+    selection = changed_files("main", folder)
+    assert [target.text for target in selection.targets] == [BUG.decode()]
+    assert reasons(selection).keys() == {"deep/odd.py", "deep/big.py"}
+
+
+@pytest.mark.parametrize(
+    "name", ["bad.py", "bad.pyw", "bad.pyi", "BAD.PY", "b/plan b.py", "\u00e9\u4e2d.py", "-p.py", "a,b;c.py"]
+)
+def test_python_by_suffix(branch, name):
+    folder, git = branch
+    write(folder, name)
+    git("add", "--all")
+    assert names(changed_files("main", folder)) == {name}
+
+
+@on_posix
+@pytest.mark.parametrize(
+    "name", ["a\nb.py", "a\x1b[2J.py", "::error::x.py", 'q"uote.py', "back\\slash.py", "tab\t.py"]
+)
+def test_names_that_git_would_quote(branch, name):
+    folder, git = branch
+    write(folder, name)
+    git("add", "--all")
+    assert names(changed_files("main", folder)) == {name}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only here are names any bytes; CI has a Linux runner")
+def test_a_name_that_is_not_utf8(branch):
+    folder, git = branch
+    name = os.fsdecode(b"caf\xe9.py")
+    write(folder, name)
+    git("add", "--all")
+    assert names(changed_files("main", folder)) == {name}
+
+
+@pytest.mark.parametrize(
+    ("data", "is_python"),
+    [
+        (b"#!/usr/bin/env python3\nimport os\n", True),
+        (b"#! /opt/python3.12/bin/python -I\nimport os\n", True),
+        (b"#!/usr/bin/env -S uv run --script\nimport os\n", True),
+        (b"#!/usr/bin/env pypy3\r\nimport os\r\n", True),
+        (b"# -*- coding: utf-8 -*-\nimport os\n", True),
+        (b"\n# vim: set fileencoding=utf-8 :\nimport os\n", True),
+        (b"\r# coding: utf-8\rimport os\r", True),
+        (b"\xef\xbb\xbf# coding: utf-8\nimport os\n", True),
+        (b"#!/bin/sh\necho python\n", False),
+        (b"All about python\ncoding: none\n", False),
+        (b"", False),
+        (b"\x7fELF\x00\x00", False),
+    ],
+)
+def test_python_without_a_suffix(branch, data, is_python):
+    folder, git = branch
+    write(folder, "tool", data)
+    write(folder, "tool.txt", data)
+    git("add", "--all")
+    assert names(changed_files("main", folder)) == ({"tool"} if is_python else set())
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("name = '\u00e9'\n".encode("latin-1"), "cannot be decoded"),
+        (b"x = 1\n" * 3 + b"name = '\xe9'\n", "is not utf-8 text (see byte 26)"),
+        ("import os\n".encode("utf-16"), "cannot be decoded"),
+        ("import os\n".encode("utf-16-le"), "does not parse as Python"),
+        ("# coding: utf-16\n".encode("utf-16"), "cannot be decoded"),
+        (b"# coding: utf-7\nx = 1 #+AAo-import os\n", "can hide code"),
+        (b"# coding: unicode_escape\nx = 1 #\\nimport os\n", "can hide code"),
+        (b"# coding: raw_unicode_escape\nx = 1 #\\u000aimport os\n", "can hide code"),
+        (b"\r# coding: utf-7\rx = 1 #+AAo-import os\r", "can hide code"),
+        (b"# coding: rot13\nvzcbeg bf\n", "can"),
+        (b"# coding: nothing-known\nx = 1\n", "cannot be decoded"),
+        (b"import os\0\n", "does not parse as Python"),
+        (b"This is not Python.\n", "does not parse as Python (line 1"),
+        (b"<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> feature\n", "does not parse as Python (line 1"),
+        (b"(" * 300 + b"1" + b")" * 300, "does not parse as Python"),
+        (b"-" * 20_000 + b"1", "does not parse as Python"),
+        (b"async def f():\n    x = yield from = 1\n", "does not parse as Python"),
+        (b"#" * (20 * 1024 * 1024), "is larger than 1,000,000 bytes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_read_is_named_and_takes_no_other_file_along(branch, data, reason):
+    folder, git = branch
+    write(folder, "odd.py", data)
+    write(folder, "app.py")
+    git("add", "--all")
+    selection = changed_files("main", folder)
+    assert names(selection) == {"app.py"}
+    assert reason in reasons(selection)["odd.py"]
+    assert named_files([folder / "odd.py"]).not_reviewed[0].reason == reasons(selection)["odd.py"]
+
+
+def test_syntax_that_this_python_does_not_know_is_named(branch):
+    folder, git = branch
+    write(folder, "app.py", "x = 1\n\nlazy import os\n")
+    write(folder, "new.py", "match x:\n    case 1 if (y := 2) and template t'{x}': pass\n")
+    git("add", "--all")
+    assert reasons(changed_files("main", folder)).keys() == {"app.py", "new.py"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "line", "word"),
+    [
+        ("latin-1", "# coding: latin-1", "\u00e9"),
+        ("cp1252", "# -*- coding: windows-1252 -*-", "\u20ac"),
+        ("shift_jis", "# vim: fileencoding=shift_jis", "\u8868"),
+        ("utf-8-sig", "", "\u00e9"),
+        ("koi8-r", "#!/usr/bin/python\n# coding=koi8-r", "\u0416"),
+    ],
+)
+def test_other_encodings_are_read_as_python_reads_them(branch, encoding, line, word):
+    folder, _ = branch
+    data = f"{line}\nname = '{word}'\n".encode(encoding)
+    write(folder, "app.py", data)
+    [target] = changed_files("main", folder).targets
+    assert word in target.text
+    assert ast.dump(ast.parse(target.text)) == ast.dump(ast.parse(data))
+
+
+CODING = st.sampled_from(
+    [
+        "",
+        "# coding: latin-1",
+        "# coding: utf-8",
+        "# coding: utf-7",
+        "# coding: unicode_escape",
+        "# coding: gbk",
+    ]
+)
+TEXT = st.lists(
+    st.sampled_from(
+        ["x = 1", "# ", "'", "\\n", "+AAo-", "\u00e9", "\u2028", "\f", "pass", "\\u000a", "'a'", " "]
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    coding=CODING,
+    parts=TEXT,
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "latin-1"]),
+    first=st.sampled_from(["", "\n", "\r"]),
+)
+def test_the_reviewer_reads_what_python_would_run(coding, parts, end, encoding, first):
+    data = (first + coding + end + end.join(parts) + end).encode(encoding, "replace")
+    try:
+        text = source_text(data)
+    except NotReviewable:
+        return
+    assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(data))
+
+
+def test_a_script_whose_content_is_the_same_is_no_change(branch):
+    folder, git = branch
+    git("switch", "main")
+    write(folder, "tool", b"#!/usr/bin/python\nx = 1\n")
+    write(folder, "big.py", b"#" * (MAX_BYTES + 1))
+    commit(git)
+    (folder / "app.py").write_bytes(b"x = 1\r\n")
+    git("update-index", "--chmod=+x", "app.py")
+    (folder / "tool").touch()
+    selection = changed_files("HEAD", folder)
+    assert (names(selection), reasons(selection)) == (set(), {})
+
+
+def link(path, target):
+    try:
+        path.symlink_to(target)
+    except OSError:
+        pytest.skip("this account may not make links; CI has Linux and macOS runners that may")
+
+
+def test_a_file_turned_into_a_link_is_named_and_not_followed(branch, tmp_path):
+    folder, git = branch
+    outside = write(tmp_path, "canary.py", "x = 'canary'\n")
+    write(folder, "script", b"#!/usr/bin/python\n")
+    write(folder, "other.py", "x = 3\n")
+    commit(git)
+    for name in ("app.py", "script"):
+        (folder / name).unlink()
+        link(folder / name, outside)
+    link(folder / "fresh.py", "other.py")
+    link(folder / "plugin", outside)
+    link(folder / "package", outside.parent)
+    link(folder / "README", "notes.md")
+    link(folder / "latest", ".")
+    git("add", "--all")
+    selection = changed_files("HEAD", folder)
+    assert names(selection) == set()
+    assert reasons(selection).keys() == {"app.py", "script", "fresh.py", "plugin", "package"}
+    assert "is a link" in reasons(selection)["app.py"]
+    commit(git)
+    assert not changed_files("HEAD", folder).not_reviewed
+
+
+def test_a_link_turned_into_a_file_is_reviewed_as_new(branch):
+    folder, git = branch
+    link(folder / "tool.py", "app.py")
+    commit(git)
+    (folder / "tool.py").unlink()
+    write(folder, "tool.py")
+    [target] = changed_files("HEAD", folder).targets
+    assert (target.path, target.base) == ("tool.py", None)
+
+
+def test_a_submodule_is_named_whatever_gitmodules_says(branch, tmp_path):
+    folder, git = branch
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    write(folder, ".gitmodules", '[submodule "lib"]\n\tpath = lib\n\turl = ./lib\n\tignore = all\n')
+    git("add", ".gitmodules")
+    git("update-index", "--add", "--cacheinfo", f"160000,{head.stdout.strip()},lib")
+    assert "submodule" in reasons(changed_files("main", folder))["lib"]
+    git("commit", "--message", "A submodule")
+    assert not changed_files("HEAD", folder).not_reviewed
+
+
+@on_posix
+def test_what_is_no_file_and_what_may_not_be_read_is_named(branch):
+    folder, git = branch
+    write(folder, "closed.py")
+    write(folder, "pipe.py")
+    git("add", "--all")
+    (folder / "pipe.py").unlink()
+    os.mkfifo(folder / "pipe.py")
+    (folder / "app.py").unlink()
+    (folder / "app.py").mkdir()
+    (folder / "closed.py").chmod(0)
+    named = {"pipe.py", "app.py"} | ({"closed.py"} if os.geteuid() else set())
+    assert reasons(changed_files("main", folder)).keys() == named
+
+
+@pytest.mark.parametrize("old", ["data.txt", "tests/data/sample.py"])
+def test_what_was_no_code_under_review_is_new_when_it_becomes_that(branch, old):
+    folder, git = branch
+    git("switch", "main")
+    write(folder, "pyproject.toml", '[tool.memory-review]\nexclude = ["tests/data/*"]\n')
+    write(folder, old, BUG * 9)
+    commit(git)
+    git("mv", old, "live.py")
+    [target] = changed_files("HEAD", folder).targets
+    assert (target.path, target.base) == ("live.py", None)
+
+
+def test_exclusions_come_from_a_person_or_from_the_base_never_from_the_branch(branch):
+    folder, git = branch
+    git("switch", "main")
+    write(folder, "pyproject.toml", '[tool.memory-review]\nexclude = ["vendor/*"]\n')
+    commit(git)
+    git("switch", "feature")
+    git("merge", "main")
+    write(folder, "pyproject.toml", '[tool.memory-review]\nexclude = ["*"]\n')
+    write(folder, "vendor/deep/lib.py", b"\0")
+    write(folder, "generated.py")
+    write(folder, "app.py")
+    commit(git)
+    selection = changed_files("main", folder, exclude=["gen*.py"])
+    assert names(selection) == {"app.py"}
+    assert set(selection.excluded) == {os.path.join("vendor", "deep", "lib.py"), "generated.py"}  # noqa: PTH118
+    assert not selection.not_reviewed
+    assert named_files([folder / "app.py"], ["*/app.py"]).excluded == (str(folder / "app.py"),)
+
+
+def test_a_branch_from_before_an_exclusion_was_taken_back_does_not_keep_it(branch):
+    folder, git = branch
+    git("switch", "main")
+    write(folder, "pyproject.toml", '[tool.memory-review]\nexclude = ["*"]\n')
+    commit(git)
+    git("switch", "--create", "old-branch")
+    git("switch", "main")
+    write(folder, "pyproject.toml", "[tool.memory-review]\nexclude = []\n")
+    commit(git)
+    git("switch", "old-branch")
+    write(folder, "app.py")
+    assert names(changed_files("main", folder)) == {"app.py"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool",
+        "[tool]\nmemory-review = 3\n",
+        "[tool.memory-review]\nexclude = 'x'\n",
+        "[tool.memory-review]\nskip = []\n",
+    ],
+)
+def test_settings_that_cannot_be_read_end_in_one_sentence(branch, text):
+    folder, git = branch
+    write(folder, "pyproject.toml", text)
+    commit(git)
+    with pytest.raises(CommandError, match=r"pyproject\.toml of the base"):
+        changed_files("HEAD", folder)
+
+
+def test_a_base_that_cannot_be_read_makes_everything_new(branch):
+    folder, git = branch
+    write(folder, "app.py", b"\0")
+    commit(git)
+    write(folder, "app.py")
+    assert [target.base for target in changed_files("HEAD", folder).targets] == [None]
+
+
+@settings(max_examples=25, deadline=None)
+@given(before=st.text("abc\n", max_size=12), after=st.text("abc\n", max_size=12))
+def test_lines_that_a_change_leaves_alone_are_the_same_and_in_order(before, after):
+    kept = unchanged_lines(before, after)
+    old, new = before.split("\n"), after.split("\n")
+    assert all(old[number - 1] == new[line - 1] for line, number in kept.items())
+    assert list(kept.values()) == sorted(set(kept.values()))
+    if before == after:
+        assert len(kept) == len(after.removesuffix("\n").split("\n"))
 
 
 def test_a_base_is_never_taken_for_an_option(repository, tmp_path):
     folder, git = repository
-    write(folder, "a.py", "a")
+    write(folder, "a.py")
     commit(git)
     for base in (f"--output={tmp_path / 'canary'}", "--help", "-p", "", "HEAD:a.py"):
         with pytest.raises(CommandError, match="knows no commit"):
-            changed_lines(base, folder)
+            changed_files(base, folder)
     assert not (tmp_path / "canary").exists()
 
 
 def test_why_git_cannot_say(repository, tmp_path, monkeypatch):
     folder, git = repository
     with pytest.raises(CommandError, match="knows no commit 'HEAD'"):
-        changed_lines("HEAD", folder)
-    write(folder, "a.py", "a")
+        changed_files("HEAD", folder)
+    write(folder, "a.py")
     commit(git)
     git("switch", "--orphan", "unrelated")
-    write(folder, "b.py", "b")
+    write(folder, "b.py")
     commit(git)
     with pytest.raises(CommandError, match="shallow clone"):
-        changed_lines("main", folder)
+        changed_files("main", folder)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommandError, match="no git"):
-        changed_lines("HEAD", folder)
+        changed_files("HEAD", folder)
 
 
 def test_a_folder_outside_of_any_repository(tmp_path):
     done = subprocess.run(["git", "rev-parse"], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode != 0, "the folder for temporary files is in a git repository"
     with pytest.raises(CommandError, match="not in a git repository"):
-        changed_lines("HEAD", tmp_path)
+        changed_files("HEAD", tmp_path)
+
+
+def test_files_that_a_person_names_are_there_and_are_python(tmp_path):
+    write(tmp_path, "notes.md")
+    (tmp_path / "folder.py").mkdir()
+    for name, words in {
+        "missing.py": "no file",
+        "notes.md": "not a Python file",
+        "folder.py": "not a file",
+    }.items():
+        with pytest.raises(CommandError, match=words):
+            named_files([tmp_path / name])
+    tool = write(tmp_path, "tool", b"#!/usr/bin/python\nx = 1\n")
+    assert [target.path for target in named_files([tool, tool]).targets] == [tool.as_posix()]

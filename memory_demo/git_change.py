@@ -1,0 +1,351 @@
+"""What a branch changes, asked of git so that neither the branch nor a setting of the checkout has a say in it.
+
+`git diff` obeys `.gitattributes`, `.gitmodules` and some twenty settings: they can hide a file, and they can name commands.
+So git is only asked for the files of the base and of the index; which of them differ is decided here, from the bytes on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from memory_demo.python_source import (
+    MAX_BYTES,
+    NotReviewable,
+    has_python_suffix,
+    is_python,
+    may_be_python,
+)
+
+_HEAD_BYTES = 4096
+_LINK, _SUBMODULE = "120000", "160000"
+_SETTINGS = {
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
+    "diff.orderFile": os.devnull,
+    "diff.suppressBlankEmpty": "false",
+}
+_GIT = (
+    *("git", "--no-pager", "--no-replace-objects"),
+    *(word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")),
+)
+# Its messages are told apart below, so they are wanted in English.
+_ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ATTR_NOSYSTEM": "1"}
+
+
+class GitError(Exception):
+    """Git did not answer; the message is one sentence for the person who asked."""
+
+
+class Blob(NamedTuple):
+    """A file as git keeps it: its mode, in octal, and the id of its content."""
+
+    mode: str
+    id: str
+
+
+@dataclass(frozen=True)
+class ChangedFile:
+    """A Python file, or what may hold Python, that is not as it was in the base.
+
+    `data` is None where it cannot be reviewed, and `reason` says why. `old_path` is its path in the base, and `base` its
+    content there; they are None for what is new, and `base` for what is too large.
+    """
+
+    path: str
+    data: bytes | None
+    reason: str = ""
+    old_path: str | None = None
+    base: bytes | None = None
+
+
+class Repository:
+    """The git repository around a folder. Every method raises GitError where git does not answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.top = Path(os.fsdecode(self._git("rev-parse", "--show-toplevel").removesuffix(b"\n")))
+        self._folder = self.top
+
+    def commit(self, revision: str) -> str:
+        """The id of a commit; as that, it can no longer be taken for an option."""
+        answer = self._git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+        return answer.decode().split()[-1]
+
+    def merge_base(self, commit: str) -> str:
+        """The last commit that HEAD has in common with this one."""
+        return self._git("merge-base", commit, "HEAD").decode().strip()
+
+    def files(self, commit: str) -> dict[str, Blob]:
+        """Every file of a commit, by path from the top."""
+        entries = _records(self._git("ls-tree", "-r", "-z", "--full-tree", commit))
+        return {path: Blob(mode, id) for (mode, _, id), path in entries}
+
+    def content(self, blobs: Iterable[Blob]) -> dict[str, bytes]:
+        """The contents of these blobs by id, without those that are too large to review."""
+        ids = "".join(f"{id}\n" for id in dict.fromkeys(blob.id for blob in blobs)).encode()
+        sizes = self._git("cat-file", "--batch-check", stdin=ids).decode().splitlines()
+        small = [line.split()[0] for line in sizes if int(line.split()[2]) <= MAX_BYTES]
+        answer = self._git("cat-file", "--batch", stdin="".join(f"{id}\n" for id in small).encode())
+        return dict(_batch(answer))
+
+    def changed_files(self, commit: str) -> list[ChangedFile]:
+        """The Python files of the working tree that are not as they were in this commit.
+
+        Links, submodules and special files that may hold Python are among them, with the reason why they are not
+        reviewed. Untracked and deleted files are not.
+        """
+        base, renamed, tracked = self.files(commit), self._renamed(commit), list(self._tracked())
+        algorithm = self._git("rev-parse", "--show-object-format").decode().strip()
+        tree = _WorkingTree(self.top, algorithm, [path for path, _, _ in tracked])
+        changed = []
+        for path, blob, is_sparse in tracked:
+            try:
+                data = self._changed_python(tree, path, blob, is_sparse, base.get(path))
+            except NotReviewable as error:
+                changed.append(ChangedFile(path, None, str(error)))
+            except OSError as error:
+                changed.append(ChangedFile(path, None, f"cannot be read ({error.strerror})"))
+            else:
+                changed += [ChangedFile(path, data)] if data is not None else []
+        return self._with_base(changed, base, renamed)
+
+    def python_files(self) -> list[str]:
+        """The tracked files that are Python by their suffix, links left out."""
+        return [
+            path
+            for path, blob, _ in self._tracked()
+            if _is_file(blob) and has_python_suffix(path) and not (self.top / path).is_symlink()
+        ]
+
+    def _changed_python(
+        self, tree: _WorkingTree, path: str, blob: Blob, is_sparse: bool, base: Blob | None
+    ) -> bytes | None:
+        if blob.mode == _SUBMODULE:
+            if blob == base:
+                return None
+            raise NotReviewable("is a submodule, whose commits are not part of this repository")
+        try:
+            return tree.python(path, blob, base)
+        except (FileNotFoundError, NotADirectoryError):
+            return self._changed_in_index(path, blob, base) if is_sparse else None
+
+    def _changed_in_index(self, path: str, blob: Blob, base: Blob | None) -> bytes | None:
+        """As `_WorkingTree.python`, for a file that a sparse checkout leaves out."""
+        if blob == base or not may_be_python(path):
+            return None
+        if blob.mode == _LINK:
+            raise NotReviewable("is a link, and what it leads to is not part of the change")
+        data = self.content([blob]).get(blob.id)
+        if data is None:
+            raise NotReviewable(f"is larger than {MAX_BYTES:,} bytes")
+        return data if is_python(path, data[:_HEAD_BYTES]) else None
+
+    def _with_base(
+        self, changed: list[ChangedFile], base: dict[str, Blob], renamed: dict[str, str]
+    ) -> list[ChangedFile]:
+        old = {file.path: renamed.get(file.path, file.path) for file in changed if file.data is not None}
+        before = {path: base[name] for path, name in old.items() if name in base and _is_file(base[name])}
+        content = self.content(before.values())
+        return [
+            replace(file, old_path=old[file.path], base=content.get(before[file.path].id))
+            if file.path in before
+            else file
+            for file in changed
+        ]
+
+    def _renamed(self, commit: str) -> dict[str, str]:
+        """The files that are new in the index and much like one that is gone: their new names, and their old ones."""
+        answer = self._git(
+            *("diff-index", "--cached", "-z", "--name-status", "--find-renames", "-l1000", "--diff-filter=R"),
+            commit,
+        )
+        fields = [os.fsdecode(field) for field in answer.split(b"\0")]
+        return dict(zip(fields[2::3], fields[1::3], strict=False))
+
+    def _tracked(self) -> Iterator[tuple[str, Blob, bool]]:
+        """Every path of the index once, and whether a sparse checkout leaves it out of the working tree."""
+        seen = set()
+        for (tag, mode, id, _), path in _records(self._git("ls-files", "-z", "--stage", "-t")):
+            if path not in seen:
+                seen.add(path)
+                yield path, Blob(mode, id), tag == "S"
+
+    def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        return _run_git(self._folder, arguments, stdin)
+
+
+class _WorkingTree:
+    """The files on disk, read as they are: no filter, no encoding, no end of line is converted."""
+
+    def __init__(self, top: Path, algorithm: str, tracked: Collection[str]) -> None:
+        self._top = top
+        self._algorithm = algorithm
+        self._tracked = tracked
+
+    def python(self, path: str, tracked: Blob, base: Blob | None) -> bytes | None:
+        """The content of a changed Python file, None for any other. Raises NotReviewable, FileNotFoundError."""
+        status = (self._top / path).lstat()
+        target = self._link_target(path, tracked, status.st_mode)
+        if target is not None:
+            self._check_link(path, target, base)
+            return None
+        if not may_be_python(path):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            if has_python_suffix(path):
+                raise NotReviewable("is not a regular file")
+            return None
+        return self._changed(path, base)
+
+    def _changed(self, path: str, base: Blob | None) -> bytes | None:
+        with (self._top / path).open("rb") as file:
+            data = file.read(_HEAD_BYTES)
+            if not is_python(path, data):
+                return None
+            data += file.read(MAX_BYTES + 1 - len(data))
+        if len(data) > MAX_BYTES:
+            self._check_large(path, base)
+            return None
+        as_checked_in = (data, data.replace(b"\r\n", b"\n"))
+        same = base is not None and _is_file(base) and base.id in map(self._id, as_checked_in)
+        return None if same else data
+
+    def _check_large(self, path: str, base: Blob | None) -> None:
+        id = _run_git(self._top, ("hash-object", "--no-filters", "--", path))
+        if base is None or base.id != id.decode().strip():
+            raise NotReviewable(f"is larger than {MAX_BYTES:,} bytes")
+
+    def _link_target(self, path: str, tracked: Blob, mode: int) -> bytes | None:
+        """Where a link leads; where the system has none, git checks out a file that says so."""
+        if stat.S_ISLNK(mode):
+            return os.fsencode((self._top / path).readlink())
+        if tracked.mode == _LINK and stat.S_ISREG(mode):
+            with (self._top / path).open("rb") as file:
+                data = file.read(_HEAD_BYTES)
+            return data if self._id(data) == tracked.id else None
+        return None
+
+    def _check_link(self, path: str, target: bytes, base: Blob | None) -> None:
+        """Raise NotReviewable for a changed link that may lead to Python which nobody reviews."""
+        if base is not None and base.mode == _LINK and base.id == self._id(target):
+            return
+        was_file = base is not None and _is_file(base)
+        if has_python_suffix(path) or (may_be_python(path) and (was_file or self._leads_out(path, target))):
+            raise NotReviewable("is a link, and what it leads to is not part of the change")
+
+    def _leads_out(self, path: str, target: bytes) -> bool:
+        link = self._top / path
+        try:
+            where = (link.parent / os.fsdecode(target)).resolve().relative_to(self._top.resolve()).as_posix()
+        except (ValueError, OSError, RuntimeError):
+            return True
+        return where != "." and not any(f"{name}/".startswith(f"{where}/") for name in self._tracked)
+
+    def _id(self, data: bytes) -> str:
+        return hashlib.new(self._algorithm, b"blob %d\0%b" % (len(data), data)).hexdigest()
+
+
+def difference(before: str, after: str, *, context: int = 3) -> str:
+    """The hunks of a unified diff of two texts, "" if they are the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in {"before": before, "after": after}.items():
+            (Path(folder) / name).write_bytes(text.encode())
+        # Not by difflib: its time grows with the square of what a hostile author may choose.
+        answer = _run_git(
+            Path(folder),
+            (
+                *(
+                    "diff",
+                    "--no-index",
+                    "--text",
+                    f"--unified={context}",
+                    "--inter-hunk-context=0",
+                    "--no-color",
+                ),
+                *("--no-ext-diff", "--no-textconv", "--diff-algorithm=histogram", "before", "after"),
+            ),
+            settings={"GIT_CEILING_DIRECTORIES": str(Path(folder).parent)},
+            answers=(0, 1),
+        )
+    _, marker, hunks = answer.decode().partition("\n@@ ")
+    return f"{marker[1:]}{hunks}"
+
+
+def unchanged_lines(before: str, after: str) -> dict[int, int]:
+    """The lines of `after` (from 1) that a diff takes over from `before`, each with its number there."""
+    if before == after:
+        return {number: number for number in range(1, after.removesuffix("\n").count("\n") + 2)}
+    kept = {}
+    old = new = 1
+    for line in difference(before, after, context=MAX_BYTES).split("\n")[1:]:
+        if line.startswith(" "):
+            kept[new] = old
+        old += line.startswith((" ", "-"))
+        new += line.startswith((" ", "+"))
+    return kept
+
+
+def _is_file(blob: Blob) -> bool:
+    return blob.mode not in (_LINK, _SUBMODULE)
+
+
+def _records(answer: bytes) -> Iterator[tuple[list[str], str]]:
+    for record in answer.split(b"\0")[:-1]:
+        facts, _, path = record.partition(b"\t")
+        yield facts.decode().split(), os.fsdecode(path)
+
+
+def _batch(answer: bytes) -> Iterator[tuple[str, bytes]]:
+    while answer:
+        head, _, rest = answer.partition(b"\n")
+        id, _, size = head.decode().split()
+        yield id, rest[: int(size)]
+        answer = rest[int(size) + 1 :]
+
+
+def _run_git(
+    folder: Path,
+    arguments: tuple[str, ...],
+    stdin: bytes = b"",
+    *,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    answers: Collection[int] = (0,),
+) -> bytes:
+    try:
+        done = subprocess.run(
+            [*_GIT, *arguments],
+            cwd=folder,
+            env={**os.environ, **_ENVIRONMENT, **settings},
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise GitError("There is no git to say what has changed; install it, or name the files.") from None
+    if done.returncode in answers:
+        return done.stdout
+    raise GitError(_why_git_failed(arguments, done.stderr.decode("utf-8", "replace")))
+
+
+def _why_git_failed(arguments: tuple[str, ...], stderr: str) -> str:
+    if "not a git repository" in stderr:
+        return "This folder is not in a git repository; go into one, or name the files without --diff."
+    match arguments:
+        case ("rev-parse", "--verify", *_, revision):
+            return f"Git knows no commit {revision.removesuffix('^{commit}')!r}; name one that it knows after --diff."
+        case ("merge-base", *_) if not stderr:
+            return (
+                "Git finds no commit that both sides share; a shallow clone lacks it, so fetch the history."
+            )
+    lines = stderr.strip().splitlines() or ["it failed without a word"]
+    return f"Git cannot say what has changed: {lines[0].removeprefix('fatal: ')}."

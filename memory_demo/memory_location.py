@@ -1,0 +1,100 @@
+"""Where notes are kept: in a directory, by default one of the user's out of the reach of what is reviewed, or in a database."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from memory_demo.review_targets import CommandError
+
+if TYPE_CHECKING:
+    from memory_stores import FileStore, PostgresStore
+
+
+@dataclass(frozen=True)
+class MemoryLocation:
+    """A directory or the address of a database, as --memory names it, and the tenant in it, as --scope names it."""
+
+    where: str
+    scope: tuple[str, ...] = ()
+
+    @property
+    def is_database(self) -> bool:
+        return self.where.startswith(("postgresql://", "postgres://"))
+
+    @property
+    def directory(self) -> Path | None:
+        return None if self.is_database else Path(self.where)
+
+    def __str__(self) -> str:
+        """As it may be shown: without a password, and without options, where one can be as well."""
+        shown = self.where
+        if self.is_database:
+            address = urlsplit(self.where)
+            user = f"{address.username}@" if address.username else ""
+            shown = f"postgresql://{user}{address.netloc.rpartition('@')[2]}{address.path}"
+        return f"{shown} ({', '.join(self.scope)})" if self.scope else shown
+
+    def exists(self) -> bool:
+        """Whether there may be something to look at, so that looking need not make a directory."""
+        return self.directory is None or self.directory.is_dir()
+
+    def store(self, *, unlimited: bool = False) -> FileStore | PostgresStore:
+        """The store of the tenant. Raises CommandError."""
+        names = ("max_file_bytes", "max_files", "max_total_bytes") if unlimited else ()
+        limits = dict.fromkeys(names, sys.maxsize)
+        return self._in_database(limits) if self.is_database else self._in_directory(limits)
+
+    def _in_directory(self, limits: dict[str, int]) -> FileStore:
+        from memory_stores import FileStore
+
+        try:
+            return FileStore(self.where, self.scope, **limits)
+        except OSError as error:
+            raise CommandError(f"{self} cannot be the memory directory: {error.strerror}.") from error
+        except ValueError as error:
+            raise CommandError(f"{self} cannot be the memory directory: {error}") from error
+
+    def _in_database(self, limits: dict[str, int]) -> PostgresStore:
+        try:
+            from memory_stores import PostgresStore
+        except ImportError as error:
+            raise CommandError(str(error)) from error
+        from memory_stores.postgres import SetupError, check
+
+        try:
+            check(self.where)
+            return PostgresStore(self.where, self.scope, **limits)
+        except (SetupError, ValueError) as error:
+            raise CommandError(f"{self} cannot hold the memory: {error}") from error
+
+
+def default_memory(folder: Path) -> Path:
+    """The memory directory for the repository around a folder, for the folder itself outside of any.
+
+    All worktrees of a repository share one. Nothing is created.
+    """
+    root = _repository(folder) or folder.resolve()
+    name = re.sub(r"[^\w.-]", "_", (root.parent if root.name == ".git" else root).name)
+    digest = hashlib.sha256(bytes(root)).hexdigest()[:12]
+    return platformdirs.user_data_path("memory-review", appauthor=False) / f"{name}-{digest}"
+
+
+def _repository(folder: Path) -> Path | None:
+    """The directory in which git keeps the repository around a folder."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--git-common-dir"], cwd=folder, capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return (folder / os.fsdecode(done.stdout.removesuffix(b"\n"))).resolve()

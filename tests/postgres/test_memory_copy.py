@@ -1,0 +1,144 @@
+"""A memory moves between a directory and the database with its history, byte for byte."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from postgres_server import Server
+
+from memory_stores import FileStore
+from memory_stores.contract.harness import contents
+from memory_stores.copying import AdoptingStore, Copied, NotEmpty, copy_memory
+from memory_stores.history import HistoryError
+from memory_stores.postgres import PostgresStore
+from memory_stores.protocol import StoreError
+from memory_tool import MemoryToolHandler
+
+MakeStore = Callable[[], AdoptingStore]
+
+
+@pytest.fixture(params=["directory", "database"])
+def make_source(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> MakeStore:
+    return _maker(request.param, server, tmp_path)
+
+
+@pytest.fixture(params=["directory", "database"])
+def make_target(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> MakeStore:
+    return _maker(request.param, server, tmp_path)
+
+
+def _maker(kind: str, server: Server, tmp_path: Path) -> MakeStore:
+    scope = (uuid.uuid4().hex,)
+    return lambda: FileStore(tmp_path, scope) if kind == "directory" else PostgresStore(server.app, scope)
+
+
+def _live_a_little(store: AdoptingStore) -> MemoryToolHandler:
+    """Files of all kinds, and a history with everything that can be in one."""
+    MemoryToolHandler(store=store).execute(command="create", path="/memories/before", file_text="unrecorded")
+    handler = MemoryToolHandler(store=store, history="Ada")
+
+    def run(command: str, **params: object) -> None:
+        answer = handler.execute(command=command, **params)
+        assert "success" in answer, answer
+
+    run("create", path="/memories/a/b/note.md", file_text="one\r\n\u2028two\n")
+    run("str_replace", path="/memories/a/b/note.md", old_str="two", new_str="2")
+    run("create", path="/memories/secret", file_text="a secret")
+    run("create", path="/memories/secret", file_text="")
+    [secret, _] = handler.history.versions("/memories/secret")
+    assert "success" in handler.history.redact(secret.id)
+    run("insert", path="/memories/before", insert_line=0, insert_text="first")
+    run("rename", old_path="/memories/a/b", new_path="/memories/\U0001f600")
+    run("create", path="/memories/c/d/gone", file_text="x")
+    run("delete", path="/memories/c/d/gone")
+    with store.change() as change:
+        change.write(("binary",), bytes(range(256)) * 100)
+    return handler
+
+
+def _all(store: AdoptingStore) -> tuple[object, ...]:
+    history = MemoryToolHandler(store=store).history
+
+    def content(version_id: str) -> bytes | str | None:
+        try:
+            return history.content(version_id)
+        except HistoryError as error:
+            return str(error)
+
+    versions = list(store.versions())
+    return contents(store), versions, [content(version.id) for version in versions], store.history_begins()
+
+
+def test_copied_there_and_back_a_memory_is_what_it_was(
+    make_source: MakeStore, make_target: MakeStore, server: Server, tmp_path: Path
+) -> None:
+    source, target = make_source(), make_target()
+    _live_a_little(source)
+    before = _all(source)
+    assert any(version.redacted for version in before[1]) and any(v.created_by is None for v in before[1])
+    assert copy_memory(source, target) == Copied(files=4, versions=len(before[1]))
+    assert _all(target) == before
+    back = _maker("directory" if isinstance(source, FileStore) else "database", server, tmp_path / "back")()
+    copy_memory(target, back)
+    assert _all(back) == before == _all(source)
+
+
+def test_the_copy_is_used_as_the_original_is(make_source: MakeStore, make_target: MakeStore) -> None:
+    source, target = make_source(), make_target()
+    _live_a_little(source)
+    copy_memory(source, target)
+    handler = MemoryToolHandler(store=target, history="Bob")
+    versions = handler.history.versions()
+    renamed = next(version for version in versions if version.operation == "deleted")
+    assert "success" in handler.history.undo(renamed.id)
+    assert target.read(("a", "b", "note.md")) == b"one\r\n\xe2\x80\xa82\n"
+    assert "success" in handler.history.restore(versions[1].created_at)
+    assert "success" in handler.execute(command="create", path="/memories/new", file_text="new")
+    times = [version.created_at for version in handler.history.versions()]
+    assert times == sorted(times)
+
+
+def test_a_pruned_history_begins_where_it_did(make_source: MakeStore, make_target: MakeStore) -> None:
+    source, target = make_source(), make_target()
+    handler = _live_a_little(source)
+    with source.change() as change:
+        change.prune(40)
+    begins = source.history_begins()
+    assert begins is not None and handler.history.versions()
+    copy_memory(source, target)
+    assert _all(target) == _all(source)
+    answer = MemoryToolHandler(store=target).history.restore(begins - timedelta(seconds=1))
+    assert begins.isoformat() in answer["error"]
+
+
+def test_a_store_that_holds_something_is_not_copied_to(
+    make_source: MakeStore, make_target: MakeStore
+) -> None:
+    source = make_source()
+    _live_a_little(source)
+    holding, remembering = make_target(), make_target()
+    with holding.change() as change:
+        change.write(("mine",), b"x")
+    with pytest.raises(NotEmpty):
+        copy_memory(source, holding)
+    assert contents(holding) == {(): None, ("mine",): b"x"}
+    handler = MemoryToolHandler(store=remembering, history="us")
+    handler.clear_all_memory()
+    handler.execute(command="create", path="/memories/mine", file_text="x")
+    handler.clear_all_memory()
+    versions = handler.history.versions()
+    with pytest.raises(NotEmpty):
+        copy_memory(source, remembering)
+    assert handler.history.versions() == versions
+
+
+def test_a_copy_that_fails_leaves_nothing(make_source: MakeStore, server: Server) -> None:
+    source = make_source()
+    _live_a_little(source)
+    scope = (uuid.uuid4().hex,)
+    small = PostgresStore(server.app, scope, max_total_bytes=100)
+    with pytest.raises(StoreError):
+        copy_memory(source, small)
+    assert _all(PostgresStore(server.app, scope)) == ({(): None}, [], [], None)
