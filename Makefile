@@ -18,7 +18,7 @@ notebook: $(READY) ## run memory_cookbook.ipynb top to bottom and save it with i
 	$(BIN)/python scripts/run_notebook.py memory_cookbook.ipynb
 
 test: $(READY) ## run every test: pytest for the package, nbmake for the notebook
-	$(BIN)/python -m pytest --nbmake tests memory_cookbook.ipynb
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbmake tests memory_cookbook.ipynb
 
 check: $(READY) ## lint, format and types, as CI checks them
 	$(BIN)/ruff check .
@@ -39,6 +39,7 @@ live: $(READY) ## ask the API what the stand-in asserts and record the notebook;
 bench: $(READY) ## time memory commands against the SDK and bare system calls, and what screens and journal add
 	$(BIN)/python benchmarks/bench_memory_tool.py
 	$(BIN)/python benchmarks/bench_mitigations.py
+	$(BIN)/python benchmarks/bench_review.py
 	$(BIN)/python scripts/run_notebook.py memory_cookbook.ipynb --time
 
 lock: $(READY) ## resolve pyproject.toml into requirements.lock, for every platform

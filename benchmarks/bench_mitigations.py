@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from memory_demo.offline.categories import CATEGORIES
+from memory_demo.reviewer.forms import CATEGORIES
+from memory_demo.reviewer.notes import lesson
 from memory_screens import instructions_screen, secrets_screen
 from memory_tool import MemoryToolHandler
 
@@ -45,7 +46,7 @@ class Row(NamedTuple):
 
 def texts() -> Iterator[tuple[str, str]]:
     """10 KB of notes as the reviewer writes them, and of prose with links."""
-    notes = "".join(f"{category.pattern}\n" for category in CATEGORIES)
+    notes = "".join(f"{lesson(category, [])}\n" for category in CATEGORIES)
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     for name, text in (("notes", notes), ("README", readme)):
         yield name, (text * (SIZE // len(text) + 1))[: SIZE - 1] + "\n"

@@ -300,5 +300,7 @@ def bench(directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="pg-", dir=sys.argv[1] if len(sys.argv) > 1 else None) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="pg-", dir=sys.argv[1] if len(sys.argv) > 1 else None
+    ) as directory:
         sys.exit(bench(Path(directory)))

@@ -44,6 +44,10 @@ def connect_reviewer(arguments: argparse.Namespace, *, said: TextIO, done: TextI
     reason = "--offline was given" if arguments.offline else settings.reason
     name = STAND_IN if connection.offline else connection.model
     say(f"{'Offline' if connection.offline else 'Live'}, because {reason}. The reviewer is {name}.", said)
+    if connection.offline:
+        from memory_demo.reviewer import what_it_knows
+
+        say(what_it_knows(), said)
     assistant = partial(
         CodeReviewAssistant,
         client=connection.client,

@@ -102,10 +102,9 @@ def request(
 
 
 def read_reply(response: BetaMessage) -> tuple[list[dict[str, Any]], list[ToolUse]]:
-    """A reply as it goes back to the API, every block as it came, and the tool uses in it that need an answer.
+    """A reply as it goes back, every block as it came, and the tool uses in it. A refused one must not go back.
 
-    A refused reply must not go back. What could not be sent again is mended: two uses with one id, an input that is
-    no object.
+    What could not be sent again is mended: two uses with one id, an input that is no object.
     """
     content: list[dict[str, Any]] = []
     uses: list[ToolUse] = []
@@ -118,17 +117,6 @@ def read_reply(response: BetaMessage) -> tuple[list[dict[str, Any]], list[ToolUs
             block |= {"id": new_id, "input": given if isinstance(given, dict) else {}}
         content.append(block)
     return content, uses
-
-
-def objection(use: ToolUse, response: BetaMessage, offered: Iterable[str]) -> str | None:
-    """Why a tool use is answered without being run, in words for the model; None if it is to be run."""
-    if not _ended_by_itself(response):
-        return f"Not run: the reply ended early ({response.stop_reason}). Try again."
-    if use.name not in offered:
-        return f"There is no tool {_short(use.name)}; offered: {', '.join(sorted(offered)) or 'none'}."
-    if not isinstance(use.input, dict):
-        return f"Invalid input for {use.name}: it must be an object, not {_short(json.dumps(use.input))}"
-    return None
 
 
 def tool_result(use: ToolUse, result: object, is_error: bool = False) -> dict[str, Any]:
@@ -323,7 +311,7 @@ def run_conversation_turn(
     content, uses = read_reply(response)
     results = []
     for use in uses:
-        refused = objection(use, response, runners)
+        refused = _objection(use, response, runners)
         results.append(tool_result(use, refused, True) if refused else _run(use, runners[use.name]))
     return _turn(response, content, results, started, say)
 
@@ -435,7 +423,7 @@ async def run_conversation_turn_async(
     one_by_one = asyncio.Lock()
 
     async def answer(use: ToolUse) -> dict[str, Any]:
-        refused = objection(use, response, runners)
+        refused = _objection(use, response, runners)
         if refused:
             return tool_result(use, refused, is_error=True)
         return await _run_async(use, runners[use.name], one_by_one)
@@ -487,6 +475,17 @@ async def _streamed_async(
 
 
 # Tools.
+
+
+def _objection(use: ToolUse, response: BetaMessage, offered: Iterable[str]) -> str | None:
+    """Why a tool use is answered without being run, in words for the model; None if it is to be run."""
+    if not _ended_by_itself(response):
+        return f"Not run: the reply ended early ({response.stop_reason}). Try again."
+    if use.name not in offered:
+        return f"There is no tool {_short(use.name)}; offered: {', '.join(sorted(offered)) or 'none'}."
+    if not isinstance(use.input, dict):
+        return f"Invalid input for {use.name}: it must be an object, not {_short(json.dumps(use.input))}"
+    return None
 
 
 def _definitions(
@@ -567,7 +566,10 @@ def _are_blocks(content: object) -> TypeGuard[list[dict[str, Any]]]:
     return (
         isinstance(content, list)
         and bool(content)
-        and all(isinstance(block, dict) and isinstance(block.get("type"), str) for block in content)
+        and all(
+            isinstance(block, dict) and isinstance(block.get("type"), str) and block["type"]
+            for block in content
+        )
         and all(block["type"] != "text" or block.get("text") for block in content)
     )
 

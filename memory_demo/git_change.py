@@ -31,7 +31,7 @@ _SETTINGS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.attributesFile": os.devnull,
-    "core.autocrlf": "false",
+    "diff.orderFile": os.devnull,
     "diff.suppressBlankEmpty": "false",
 }
 _GIT = (
@@ -167,7 +167,7 @@ class Repository:
         """The files that are new in the index and much like one that is gone: their new names, and their old ones."""
         answer = self._git(
             *("diff-index", "--cached", "-z", "--name-status", "--find-renames", "-l1000", "--diff-filter=R"),
-            *("--no-ext-diff", "--no-textconv", "--no-relative", commit),
+            commit,
         )
         fields = [os.fsdecode(field) for field in answer.split(b"\0")]
         return dict(zip(fields[2::3], fields[1::3], strict=False))
@@ -274,7 +274,7 @@ def difference(before: str, after: str, *, context: int = 3) -> str:
                 ),
                 *("--no-ext-diff", "--no-textconv", "--diff-algorithm=histogram", "before", "after"),
             ),
-            settings={"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CEILING_DIRECTORIES": str(Path(folder).parent)},
+            settings={"GIT_CEILING_DIRECTORIES": str(Path(folder).parent)},
             answers=(0, 1),
         )
     _, marker, hunks = answer.decode().partition("\n@@ ")

@@ -24,10 +24,10 @@ def as_commands(report: Report) -> Iterator[str]:
 
 
 def _about_finding(level: str, report: Report, finding: Finding, before: str) -> str:
-    notes = f"\nNotes: {', '.join(map(as_name, finding.notes))}" if finding.notes else ""
+    note = f"\nNote: {as_name(finding.note)}" if finding.note else ""
     return _command(
         level,
-        f"{before}{finding.cause}\nFix: {finding.fix}{notes}",
+        f"{before}{finding.cause}\nFix: {finding.fix}{note}",
         file=report.path(finding.file),
         line=str(finding.line),
         endLine=str(finding.end_line),

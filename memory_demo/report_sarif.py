@@ -49,7 +49,7 @@ def _results(report: Report, findings: tuple[Finding, ...], state: str) -> Itera
             "level": "error" if state == "new" else "note",
             "message": {"text": f"{finding.cause} Fix: {finding.fix}"},
             "locations": [_location(report.path(finding.file), region)],
-            "properties": {"notes": list(finding.notes)},
+            "properties": {"note": finding.note},
         }
         yield result if report.base is None else {**result, "baselineState": state}
 

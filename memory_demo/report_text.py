@@ -77,8 +77,8 @@ def _answer(review: Review) -> Text:
 
 def _finding(report: Report, finding: Finding) -> Text:
     lines = [_title(finding), *_excerpt(report, finding), _line(f"    fix: {_one_line(finding.fix)}")]
-    if finding.notes:
-        lines.append(_line(f"    note: {', '.join(map(as_name, finding.notes))}"))
+    if finding.note:
+        lines.append(_line(f"    note: {as_name(finding.note)}"))
     return Text("\n").join([*lines, Text()])
 
 

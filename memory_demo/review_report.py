@@ -96,7 +96,7 @@ class Review(Mapping[str, Any]):
 class Finding:
     """A bug where it is in a file; lines and the column count from 1, the column in characters.
 
-    `notes` are the notes behind it: the one that the reviewer names, or else those that it had read before.
+    `note` is the memory file that led to it, as the reviewer says, or "".
     """
 
     file: str
@@ -106,7 +106,7 @@ class Finding:
     category: str
     cause: str
     fix: str
-    notes: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)

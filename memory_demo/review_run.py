@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -151,11 +151,11 @@ def _located(
     findings: Sequence[ReportedFinding], texts: Mapping[str, str], turns: Sequence[Turn]
 ) -> tuple[Finding, ...]:
     """The findings where they are, each once."""
-    read = tuple(dict.fromkeys(_notes_read(turns)))
+    read = frozenset(_notes_read(turns))
     return tuple(dict.fromkeys(_place(finding, texts.get(finding.file), read) for finding in findings))
 
 
-def _place(reported: ReportedFinding, text: str | None, read: tuple[str, ...]) -> Finding:
+def _place(reported: ReportedFinding, text: str | None, read: Collection[str]) -> Finding:
     """A finding where it is; a line that the file does not have becomes the nearest that it has."""
     lines = [] if text is None else text.removesuffix("\n").split("\n")
     first, last = max(reported.line, 1), max(reported.end_line, reported.line, 1)
@@ -170,7 +170,7 @@ def _place(reported: ReportedFinding, text: str | None, read: tuple[str, ...]) -
         category=reported.category,
         cause=reported.cause,
         fix=reported.fix,
-        notes=(reported.note,) if reported.note in read else read,
+        note=reported.note if reported.note in read else "",
     )
 
 

@@ -1,7 +1,8 @@
-"""Two tools for a reviewer beside memory: read a source file, report a finding."""
+"""Three tools for a reviewer beside memory: list the source files, read one, report a finding."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from anthropic import beta_tool
 from anthropic.lib.tools import BetaFunctionTool, ToolError
+
+_MOST_LISTED = 100
 
 
 @dataclass(frozen=True)
@@ -35,26 +38,49 @@ def python_files(folder: Path) -> dict[str, Path]:
     }
 
 
+def list_sources_tool(files: Mapping[str, Path]) -> BetaFunctionTool[Any]:
+    """A `list_sources` tool for these files, by the names given here."""
+
+    @beta_tool
+    def list_sources(containing: str = "") -> str:
+        """List the source files that read_source can read, with sizes in bytes and SHA-256.
+
+        A file whose SHA-256 is the one that memory names has not changed.
+
+        Args:
+            containing: Only paths that contain this text.
+        """
+        found = [name for name in files if containing in name]
+        rows = [f"{name}\t{_size_and_sha256(files[name])}" for name in found[:_MOST_LISTED]]
+        if len(found) > _MOST_LISTED:
+            rows.append(f"and {len(found) - _MOST_LISTED:,} more; give a longer part of the path")
+        return "\n".join(rows) or "There is no such file to read."
+
+    return list_sources
+
+
 def read_source_tool(files: Mapping[str, Path]) -> BetaFunctionTool[Any]:
     """A `read_source` tool that reads these UTF-8 text files, by the names given here, and no others."""
 
     @beta_tool
     def read_source(path: str) -> str:
-        """Read one source file and return its text as it is.
+        """Read one source file. After its text comes one line with its name, size and SHA-256.
 
         Args:
-            path: Name of the file, as given in the request.
+            path: Name of the file, as given in the request or by list_sources.
         """
         if path not in files:
             raise ToolError(
                 f"There is no file {path[:200]!r} to read; ask for one of: {', '.join(list(files)[:20])}."
             )
         try:
-            return files[path].read_text(encoding="utf-8-sig")
+            data = files[path].read_bytes()
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise ToolError(f"{path} is not UTF-8 text; go on without it.") from None
         except OSError:
             raise ToolError(f"{path} cannot be read any more; go on without it.") from None
+        return f"{text}\n[{path}: {len(data):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}]"
 
     return read_source
 
@@ -89,3 +115,11 @@ def report_finding_tool(found: list[ReportedFinding]) -> BetaFunctionTool[Any]:
         return "Noted."
 
     return report_finding
+
+
+def _size_and_sha256(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return "-\tcannot be read"
+    return f"{len(data):,}\t{hashlib.sha256(data).hexdigest()}"

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import matplotlib
 
-from memory_demo.evaluation.arms import compare_arms
-from memory_demo.evaluation.conversation import TurnRecord
-from memory_demo.evaluation.figures import arms_figure, long_review_figure
+from memory_demo.demo_helpers import Turn
+from memory_demo.evaluation.ablation import compare_notes
+from memory_demo.evaluation.figures import ablation_figure, long_review_figure
 from memory_demo.evaluation.long_conversation import long_reviews, standard_library_files
 from memory_demo.evaluation.poisoning import (
     compare_mitigations,
+    gullible,
     poisoning_json,
     poisoning_markdown,
     poisoning_report,
 )
 from memory_demo.evaluation.report import (
-    arms_json,
-    arms_report,
+    ablation_json,
+    ablation_report,
     estimate_text,
     long_json,
     long_report,
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse("Not started: add --yes to run it without being asked.")
         if input("Run it? [y/N] ").strip().lower() not in ("y", "yes"):
             return _refuse("Not started.")
-    run = {"arms": _run_arms, "long": _run_long, "poisoning": _run_poisoning}[options.part]
+    run = {"ablation": _run_ablation, "long": _run_long, "poisoning": _run_poisoning}[options.part]
     return 1 if run(connection, options) else 0
 
 
@@ -60,12 +61,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=["arms", "long", "poisoning"],
-        default="arms",
-        help="arms: does memory help (the default); long: what does context editing save; poisoning: how far do poisoned "
+        choices=["ablation", "long", "poisoning"],
+        default="ablation",
+        help="ablation: does it matter what a note says (the default); long: what does context editing save; poisoning: how far do poisoned "
         "notes get",
     )
-    parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="arms: run it all N times")
+    parser.add_argument(
+        "--repeat", type=_positive, default=1, metavar="N", help="ablation: run it all N times"
+    )
     parser.add_argument("--files", type=_positive, default=100, metavar="N", help="long: review N modules")
     parser.add_argument(
         "--output", type=Path, default=Path("evaluation_results"), metavar="DIR", help="for JSON and figures"
@@ -73,7 +76,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--yes", action="store_true", help="start a live run without asking")
     options = parser.parse_args(arguments)
     if options.part == "long" and options.repeat > 1:
-        parser.error("--repeat goes with arms; the long review runs once")
+        parser.error("--repeat goes with ablation; the long review runs once")
     return options
 
 
@@ -83,13 +86,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _run_arms(connection: Connection, options: argparse.Namespace) -> str:
+def _run_ablation(connection: Connection, options: argparse.Namespace) -> str:
     """Why the run ended early, "" if it did not. What there is of it is saved and shown in any case."""
-    result = compare_arms(connection, repeats=options.repeat, progress=True)
-    write_json(arms_json(result), options.output / "arms.json")
-    print(arms_report(result))
-    arms_figure(result).savefig(options.output / "arms.png", dpi=150)
-    print(f"\nSaved: {options.output / 'arms.json'}\nSaved: {options.output / 'arms.png'}")
+    result = compare_notes(connection, repeats=options.repeat, progress=True)
+    write_json(ablation_json(result), options.output / "ablation.json")
+    print(ablation_report(result))
+    ablation_figure(result).savefig(options.output / "ablation.png", dpi=150)
+    print(f"\nSaved: {options.output / 'ablation.json'}\nSaved: {options.output / 'ablation.png'}")
     return result.stopped
 
 
@@ -108,7 +111,7 @@ def _run_long(connection: Connection, options: argparse.Namespace) -> str:
 
 
 def _run_poisoning(connection: Connection, options: argparse.Namespace) -> str:
-    result = compare_mitigations(connection, progress=True)
+    result = compare_mitigations(gullible(connection), progress=True)
     write_json(poisoning_json(result), options.output / "poisoning.json")
     (options.output / "poisoning.md").write_text(f"{poisoning_markdown(result)}\n", encoding="utf-8")
     print(poisoning_report(result))
@@ -116,16 +119,16 @@ def _run_poisoning(connection: Connection, options: argparse.Namespace) -> str:
     return result.stopped
 
 
-def _dry_run(options: argparse.Namespace) -> Sequence[TurnRecord]:
+def _dry_run(options: argparse.Namespace) -> Sequence[Turn]:
     """The turns that the offline reviewer takes for the same requests."""
     offline = Connection(offline_client(), DEFAULT_MODEL, offline=True)
     if options.part == "long":
         runs = long_reviews(offline, standard_library_files(options.files), progress=True)
         return [turn for run in runs for turn in run.turns()]
     if options.part == "poisoning":
-        return compare_mitigations(offline, progress=True).turns
+        return compare_mitigations(gullible(offline), progress=True).turns
     repeats: int = options.repeat
-    return compare_arms(offline, progress=True).turns * repeats
+    return compare_notes(offline, progress=True).turns * repeats
 
 
 def _refuse(reason: str) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from memory_demo.evaluation.conversation import TurnRecord
+from memory_demo.demo_helpers import Turn
+from memory_demo.usage import Billed, billed
 
 PRICES_SOURCE = "https://platform.claude.com/docs/en/about-claude/pricing"
-PRICES_DATE = "2026-10-07"
+PRICES_DATE = "2026-11-24"
 
 
 class Price(NamedTuple):
@@ -35,7 +36,7 @@ class Tariff:
 
 
 TARIFFS: Mapping[str, Tariff] = {
-    "claude-sonnet-5-5": Tariff(Price(2.00, 2.50, 0.10, 10.00)),
+    "claude-sonnet-5-5": Tariff(Price(2.00, 2.50, 0.20, 10.00)),
     "claude-opus-5-5": Tariff(Price(4.00, 5.00, 0.20, 20.00)),
     "claude-fable-5-1": Tariff(Price(10.00, 12.50, 0.25, 50.00)),
     "claude-haiku-5-5": Tariff(
@@ -44,24 +45,28 @@ TARIFFS: Mapping[str, Tariff] = {
 }
 
 
-def cost(turns: Iterable[TurnRecord], tariff: Tariff) -> float:
+def billed_for(turn: Turn) -> Billed:
+    """The tokens of a turn, by how they are priced."""
+    return billed(turn.response.usage.model_dump())
+
+
+def cost(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for these turns as they were billed, cache reads and writes at their own prices."""
-    return sum(_cost(turn, tariff.for_prompt(turn.input_tokens)) for turn in turns)
+    return sum(bill(billed_for(turn), tariff) for turn in turns)
 
 
-def cost_without_cache(turns: Iterable[TurnRecord], tariff: Tariff) -> float:
+def cost_without_cache(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for the same turns if nothing had been cached."""
-    dollars = 0.0
-    for turn in turns:
-        price = tariff.for_prompt(turn.input_tokens)
-        dollars += (turn.input_tokens * price.input + turn.output_tokens * price.output) / 1e6
-    return dollars
+    tokens = (billed_for(turn) for turn in turns)
+    return sum(bill(Billed(one.whole_input, 0, 0, one.output_tokens), tariff) for one in tokens)
 
 
-def _cost(turn: TurnRecord, price: Price) -> float:
+def bill(tokens: Billed, tariff: Tariff) -> float:
+    """Dollars for one request."""
+    price = tariff.for_prompt(tokens.whole_input)
     return (
-        turn.uncached_input_tokens * price.input
-        + turn.cache_creation_input_tokens * price.cache_write
-        + turn.cache_read_input_tokens * price.cache_read
-        + turn.output_tokens * price.output
+        tokens.input_tokens * price.input
+        + tokens.cache_creation_input_tokens * price.cache_write
+        + tokens.cache_read_input_tokens * price.cache_read
+        + tokens.output_tokens * price.output
     ) / 1e6

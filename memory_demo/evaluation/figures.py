@@ -1,4 +1,4 @@
-"""The two figures: found and missed bugs by arm, and the tokens of a long review."""
+"""The two figures: bugs found and missed by what memory holds, and the tokens of a long review."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from memory_demo.evaluation.arms import EMPTY_MEMORY, WITH_MEMORY, ArmsResult, ArmSummary, summarise
+from memory_demo.evaluation.ablation import AblationResult, RowSummary, labels_of, summarise
 from memory_demo.evaluation.long_conversation import LongReview, cumulative_input, summarise_size
 from memory_demo.notebook_support import CLEARED, INK, KEPT
 
@@ -31,16 +31,18 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def arms_figure(result: ArmsResult) -> Figure:
-    """Labelled bugs found and missed in each arm, with bootstrap intervals where there are repeats."""
-    arms = summarise(result)[::-1]
-    names, found = [arm.arm for arm in arms], [arm.found.mean for arm in arms]
+def ablation_figure(result: AblationResult) -> Figure:
+    """Labelled bugs found and missed with each row's notes, with the range over repeats where there are several."""
+    rows = summarise(result)[::-1]
+    names, found = [row.row.name for row in rows], [row.found.mean for row in rows]
+    by_name = dict(zip(names, found, strict=True))
     with rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(8, 3))
-        axes.barh(names, found, color=KEPT, xerr=_error_bars(arms), ecolor=INK, capsize=4, label="found")
+        figure, axes = plt.subplots(figsize=(8, 4.5))
+        axes.barh(names, found, color=KEPT, xerr=_error_bars(rows), ecolor=INK, capsize=4, label="found")
+        missed = [row.missed.mean for row in rows]
         axes.barh(
             names,
-            [arm.missed.mean for arm in arms],
+            missed,
             left=found,
             color=CLEARED,
             hatch="//",
@@ -49,12 +51,11 @@ def arms_figure(result: ArmsResult) -> Figure:
             label="missed",
         )
         axes.set_title(
-            f"With memory {_found(arms, WITH_MEMORY):.3g} of {arms[-1].labels} labelled bugs are found, "
-            f"without it {_found(arms, EMPTY_MEMORY):.3g}"
+            f"With the lesson {by_name.get('the lesson', 0):.3g} of {labels_of(result)} labelled bugs are found, "
+            f"with its title {by_name.get('the title alone', 0):.3g}"
         )
-        axes.set_xlabel(
-            f"labelled bugs in the reviewed files (reviewer: {'offline, rule-based' if result.stand_in else result.model})"
-        )
+        answered = "offline, rule-based" if result.stand_in else result.model
+        axes.set_xlabel(f"labelled bugs in the reviewed files (reviewer: {answered})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
         figure.tight_layout()
@@ -90,16 +91,12 @@ def long_review_figure(runs: Sequence[LongReview]) -> Figure:
     return figure
 
 
-def _found(arms: Sequence[ArmSummary], name: str) -> float:
-    return next(arm.found.mean for arm in arms if arm.arm == name)
-
-
-def _error_bars(arms: Sequence[ArmSummary]) -> list[list[float]] | None:
-    """Distances from the means down and up to the ends of the intervals."""
-    intervals = [(arm.found.mean, *arm.found.interval) for arm in arms if arm.found.interval]
-    if len(intervals) < len(arms):
+def _error_bars(rows: Sequence[RowSummary]) -> list[list[float]] | None:
+    """Distances from the means down and up to the least and the most."""
+    found = [row.found for row in rows]
+    if all(one.least == one.most for one in found):
         return None
-    return [[mean - low for mean, low, _ in intervals], [high - mean for mean, _, high in intervals]]
+    return [[one.mean - one.least for one in found], [one.most - one.mean for one in found]]
 
 
 def _thousands(value: float, _: int) -> str:

@@ -6,29 +6,19 @@ import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from memory_demo.demo_helpers import ConversationError
-from memory_demo.evaluation.conversation import (
-    SAMPLES,
-    SYSTEM,
-    Answer,
-    TurnRecord,
-    answered_by_stand_in,
-    ask,
-    learn_request,
-    review_request,
-)
+from memory_demo.assistant import CodeReviewAssistant, guarded_memory
+from memory_demo.demo_helpers import ConversationError, Turn
 from memory_demo.evaluation.matching import read_labels
+from memory_demo.evaluation.records import SAMPLES, SYMPTOMS, answered_by_stand_in
 from memory_demo.memory_view import read_notes
+from memory_demo.review_report import Review
 from memory_demo.settings import Connection
-from memory_demo.source_tools import ReportedFinding, read_source_tool, report_finding_tool
-from memory_tool import MemoryToolHandler
 
 PUBLISHED_SAVING = 0.84
 PUBLISHED_SOURCE = "https://claude.com/blog/context-management"
@@ -52,16 +42,9 @@ _NOT_CODE_TO_REVIEW = {
 
 @dataclass(frozen=True)
 class FileReview:
-    """One file of a long review.
+    """One file of a long review. `memory_intact`: every line that the lesson at the start left in memory is still there."""
 
-    `reviewed`: its source was read without an error and the request came to its end. `memory_intact`: every line that
-    the lesson at the start left in memory is still there.
-    """
-
-    file: str
-    answer: Answer
-    findings: tuple[ReportedFinding, ...]
-    reviewed: bool
+    review: Review
     memory_intact: bool
 
 
@@ -73,14 +56,17 @@ class LongReview:
     model: str
     stand_in: bool
     context_management: Mapping[str, Any] | None
-    lesson: Answer | None
+    lesson: Review | None
     records: tuple[FileReview, ...]
     stopped: str = ""
 
-    def turns(self, files: int | None = None) -> tuple[TurnRecord, ...]:
+    def turns(self, files: int | None = None) -> tuple[Turn, ...]:
         """The API requests up to and with that many files, the lesson's among them."""
-        answers = [*([self.lesson] if self.lesson else []), *(r.answer for r in self.records[:files])]
-        return tuple(turn for answer in answers for turn in answer.turns)
+        reviews = [
+            *([self.lesson] if self.lesson else []),
+            *(record.review for record in self.records[:files]),
+        ]
+        return tuple(turn for review in reviews for turn in review.turns)
 
 
 @dataclass(frozen=True)
@@ -133,38 +119,31 @@ def long_review(
 ) -> LongReview:
     """Review files one by one in one conversation, after a lesson that has put something into memory.
 
-    The prompt is cached (top-level `cache_control`), which changes what tokens cost and not how many there are. A line
-    in the system prompt that differs from run to run keeps one run from reading what another has cached.
+    It is the shipped assistant, without the budget that has it start a new conversation. Its first request differs from
+    run to run, which keeps one run from reading what another has cached.
 
     A run that the API or Ctrl-C ends early returns what it has, with the reason in `stopped`.
     """
-    pair = read_labels()[0][0]
+    file_to_learn = read_labels()[0][0].learn
     name = _name(clearing, clear_at_least)
     context_management = clearing_settings(clear_at_least) if clearing else None
-    found: list[ReportedFinding] = []
-    tools = [read_source_tool({pair.learn: SAMPLES / pair.learn, **files}), report_finding_tool(found)]
     lesson, records, stopped = None, [], ""
     with tempfile.TemporaryDirectory() as folder:
-        memory = MemoryToolHandler(folder)
-        request = partial(
-            ask,
-            connection,
-            [],
-            memory=memory,
-            tools=tools,
-            system=f"{SYSTEM}\n\nThis session: {name}.",
+        memory = guarded_memory(folder)
+        assistant = CodeReviewAssistant(
+            client=connection.client,
+            model=connection.model,
+            memory_handler=memory,
             context_management=context_management,
-            cache_control={"type": "ephemeral"},
+            conversation_budget=None,
         )
         try:
-            lesson = request(learn_request(pair.category, pair.learn))
+            symptom = f"{SYMPTOMS[file_to_learn]} (Session: {name}.)"
+            lesson = assistant.review_file(SAMPLES / file_to_learn, symptom, name=file_to_learn)
             learnt = read_notes(memory.store)
-            for file in tqdm(files, desc=name, disable=not progress):
-                before = len(found)
-                answer = request(review_request(file))
-                intact = _holds(read_notes(memory.store), learnt)
-                reviewed = _was_reviewed(file, answer)
-                records.append(FileReview(file, answer, tuple(found[before:]), reviewed, intact))
+            for file, path in tqdm(files.items(), desc=name, disable=not progress):
+                review = assistant.review_file(path, name=file)
+                records.append(FileReview(review, _holds(read_notes(memory.store), learnt)))
         except ConversationError as error:
             stopped = str(error)
         except KeyboardInterrupt:
@@ -209,8 +188,8 @@ def summarise_size(run: LongReview, files: int) -> SizeSummary:
         input_tokens=sum(turn.input_tokens for turn in turns),
         peak=max((turn.input_tokens for turn in turns), default=0),
         seconds=sum(turn.seconds for turn in turns),
-        reviewed=sum(record.reviewed for record in records),
-        findings=sum(len(record.findings) for record in records),
+        reviewed=sum(not record.review.problem for record in records),
+        findings=sum(len(record.review.findings) for record in records),
         memory_intact=bool(records) and all(record.memory_intact for record in records),
     )
 
@@ -220,7 +199,7 @@ def sizes_up_to(files: int) -> list[int]:
     return sorted({*(size for size in SIZES if size <= files), files})
 
 
-def cumulative_input(turns: Sequence[TurnRecord]) -> list[int]:
+def cumulative_input(turns: Sequence[Turn]) -> list[int]:
     """Input tokens up to and with each request."""
     return list(accumulate(turn.input_tokens for turn in turns))
 
@@ -229,14 +208,6 @@ def _name(clearing: bool, clear_at_least: int | None) -> str:
     if not clearing:
         return "without clearing"
     return "clearing" if clear_at_least is None else f"clearing at least {clear_at_least:,}"
-
-
-def _was_reviewed(file: str, answer: Answer) -> bool:
-    calls = (call for turn in answer.turns for call in turn.tool_calls)
-    read = any(
-        (call.name, call.input.get("path"), call.is_error) == ("read_source", file, False) for call in calls
-    )
-    return read and answer.stop_reason == "end_turn"
 
 
 def _holds(notes: Mapping[str, str], learnt: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from memory_demo.source_tools import ReportedFinding
 
 LABELS = Path(__file__).parent.parent / "labels.json"
+LABELS_OF_SHOP = Path(__file__).parent.parent / "shop_labels.json"
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from memory_demo.evaluation.arms import ARMS, ArmsResult, Estimate, summarise
-from memory_demo.evaluation.conversation import SYMPTOMS, SYSTEM, TurnRecord
+from memory_demo.assistant import SYSTEM_PROMPT
+from memory_demo.demo_helpers import Turn
+from memory_demo.evaluation.ablation import LINE_SLACK, AblationResult, Measured, labels_of, summarise
 from memory_demo.evaluation.costs import (
     PRICES_DATE,
     PRICES_SOURCE,
     TARIFFS,
     Tariff,
+    billed_for,
     cost,
     cost_without_cache,
 )
@@ -31,12 +33,14 @@ from memory_demo.evaluation.long_conversation import (
     sizes_up_to,
     summarise_size,
 )
-from memory_demo.evaluation.matching import read_labels
+from memory_demo.evaluation.matching import LABELS, LABELS_OF_SHOP, read_labels
+from memory_demo.evaluation.records import SYMPTOMS, as_json
 
-_STAND_IN_ARMS = """\
-Answered by the offline rule-based reviewer, which is not Claude. It looks for a category of bug only if the request
-names a symptom of it or memory holds a pattern for it. So the result shows that the harness works and that memory is
-what carried the pattern from one file to the other. It says nothing about Claude's ability."""
+_STAND_IN_ABLATION = """\
+Answered by the offline rule-based reviewer, which is not Claude. It looks only for what the request or a line of memory
+describes, so the table shows that the notes carried what was found from one session to the next, and which line did.
+It says nothing about Claude's ability. Live, a model finds bugs without notes too; what they add there is for a run
+with a key to say."""
 
 _STAND_IN_LONG = """\
 Answered by the offline rule-based reviewer, which is not Claude, with estimated token counts. The result shows what
@@ -45,59 +49,53 @@ anew from the whole history, so each tool use moves the point up to which result
 before no longer fits; clear_at_least puts off the first clearing and does not make the later ones rarer."""
 
 
-def arms_table(result: ArmsResult) -> pd.DataFrame:
-    """One row an arm; means over the repeats, with the 95 % bootstrap interval where there are several."""
-    arms = summarise(result)
-    labels = max(arm.labels for arm in arms)
+def ablation_table(result: AblationResult) -> pd.DataFrame:
+    """One row for each thing that memory held; means over the repeats, and their range where there are several."""
+    labels = labels_of(result)
     return pd.DataFrame(
         {
-            "memory": arm.arm,
-            f"found (of {labels})": _number(arm.found),
-            "missed": _number(arm.missed),
-            "unlabelled": _number(arm.unlabelled),
-            "false alarms": _number(arm.false_alarms),
-            "turns": _number(arm.turns),
-            "input tokens": _number(arm.input_tokens),
-            "output tokens": _number(arm.output_tokens),
-            "seconds": _number(arm.seconds, 2),
+            "memory holds": row.row.name,
+            f"found (of {labels})": _number(row.found),
+            "missed": _number(row.missed),
+            "false alarms": _number(row.false_alarms),
+            "files read": _number(row.files_read),
+            "requests": _number(row.requests),
+            "input tokens": _number(row.input_tokens),
         }
-        for arm in arms
-    ).set_index("memory")
+        for row in summarise(result)
+    ).set_index("memory holds")
 
 
-def files_table(result: ArmsResult) -> pd.DataFrame:
-    """One row a reviewed file: labelled bugs found in each arm, over all repeats."""
-    rows: dict[str, dict[str, str]] = {}
-    for file in dict.fromkeys(review.file for review in result.reviews):
-        rows[file] = {}
-        for arm in ARMS:
-            reviews = [r for r in result.reviews if (r.file, r.arm, r.fixed) == (file, arm, False)]
-            found = sum(len(review.found) for review in reviews)
-            rows[file][arm] = f"{found}/{found + sum(len(review.missed) for review in reviews)}"
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def arms_report(result: ArmsResult) -> str:
+def ablation_report(result: AblationResult) -> str:
     """The text for stdout."""
-    learning = [turn for lesson in result.lessons for turn in lesson.answer.turns]
+    rows = summarise(result)
+    proves = "\n".join(f"  {row.row.name}: {row.row.proves}." for row in rows)
     parts = [
-        f"Does memory help? ({_repeats(result.repeats)})",
-        arms_table(result).to_string(),
-        "Labelled bugs found, by file:",
-        files_table(result).to_string(),
-        f"A finding counts as a labelled bug if file and category agree and its lines overlap, give or take "
-        f"{result.line_slack}.\nUnlabelled: other findings in the files with bugs. False alarms: any findings in their "
-        f"fixed twins.\nUnrelated memory is the lesson of another category. Turns, tokens and seconds are those of all "
-        f"reviews of an arm.",
-        f"Learning took {len(learning)} turns, {sum(t.input_tokens for t in learning):,} input and "
-        f"{sum(t.output_tokens for t in learning):,} output tokens in all, beside that.",
-        _STAND_IN_ARMS
+        f"Does it matter what a note says? ({_repeats(result.repeats)})",
+        ablation_table(result).to_string() if rows else "No review was made.",
+        f"What each row proves:\n{proves}",
+        _not_found(result),
+        "A finding counts as a labelled bug if file and category agree and its lines overlap, give or take "
+        f"{LINE_SLACK}. Every other\nfinding is a false alarm: the files with bugs are reviewed with their fixed twins, and "
+        "one file has no bugs. A row's numbers\nare those of all its reviews; a lesson was learnt from another file, in "
+        "another session.",
+        _STAND_IN_ABLATION
         if result.stand_in
         else f"Answered by {result.model} through the API. {_caution(result)}",
     ]
     if result.stopped:
         parts.append(f"INCOMPLETE: {result.stopped}")
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
+
+
+def _not_found(result: AblationResult) -> str:
+    missed = dict.fromkeys(
+        f"  {label.file}:{label.start_line} {label.category}: {label.description}"
+        for trial in result.trials
+        if trial.row == "the lesson"
+        for label in trial.missed
+    )
+    return "Missed with the lesson:\n" + ("\n".join(missed) or "  nothing that is labelled.")
 
 
 def sizes_table(runs: Sequence[LongReview], files: int) -> pd.DataFrame:
@@ -114,7 +112,7 @@ def costs_table(runs: Sequence[LongReview], tariff: Tariff) -> pd.DataFrame:
             "context": run.name,
             "cache reads": f"{_sum(run, 'cache_read_input_tokens'):,}",
             "cache writes": f"{_sum(run, 'cache_creation_input_tokens'):,}",
-            "uncached": f"{_sum(run, 'uncached_input_tokens'):,}",
+            "uncached": f"{_sum(run, 'input_tokens'):,}",
             "output": f"{_sum(run, 'output_tokens'):,}",
             "largest request": f"{max((turn.input_tokens for turn in run.turns()), default=0):,}",
             "cost": f"${cost(run.turns(), tariff):.2f}",
@@ -141,18 +139,25 @@ def long_report(runs: Sequence[LongReview]) -> str:
     return "\n\n".join(parts)
 
 
-def arms_json(result: ArmsResult) -> dict[str, Any]:
+def ablation_json(result: AblationResult) -> dict[str, Any]:
     """Everything to redo the analysis: settings, labels, every conversation, finding and turn."""
-    pairs, labels = read_labels()
+    lessons = [
+        {**asdict(lesson.pair), "notes": dict(lesson.notes), "review": as_json(lesson.review)}
+        for lesson in result.lessons
+    ]
+    trials = [
+        {**vars(trial), "review": as_json(trial.review)}
+        | {key: [asdict(one) for one in getattr(trial, key)] for key in ("found", "missed", "unmatched")}
+        for trial in result.trials
+    ]
     return {
         **_settings(result.stand_in, result.model),
         "repeats": result.repeats,
-        "line_slack": result.line_slack,
+        "line_slack": LINE_SLACK,
         "symptoms": SYMPTOMS,
-        "pairs": [asdict(pair) for pair in pairs],
-        "labels": [asdict(label) for label in labels],
-        "lessons": [asdict(lesson) for lesson in result.lessons],
-        "reviews": [asdict(review) for review in result.reviews],
+        "labels": [asdict(label) for path in (LABELS, LABELS_OF_SHOP) for label in read_labels(path)[1]],
+        "lessons": lessons,
+        "trials": trials,
         "stopped": result.stopped,
     }
 
@@ -162,7 +167,17 @@ def long_json(runs: Sequence[LongReview], files: Mapping[str, Path]) -> dict[str
     return {
         **_settings(runs[0].stand_in, runs[0].model),
         "files": {name: path.stat().st_size for name, path in files.items()},
-        "runs": [asdict(run) for run in runs],
+        "runs": [
+            {
+                **vars(run),
+                "lesson": as_json(run.lesson) if run.lesson else None,
+                "records": [
+                    {**as_json(record.review), "memory_intact": record.memory_intact}
+                    for record in run.records
+                ],
+            }
+            for run in runs
+        ],
     }
 
 
@@ -171,7 +186,7 @@ def write_json(data: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def estimate_text(turns: Sequence[TurnRecord], model: str) -> str:
+def estimate_text(turns: Sequence[Turn], model: str) -> str:
     """What a live run is likely to use, from the turns of an offline run of the same requests."""
     tariff = TARIFFS.get(model)
     dollars = f"about ${cost(turns, tariff):.2f}" if tariff else f"at prices unknown here for {model}"
@@ -188,7 +203,7 @@ def _settings(stand_in: bool, model: str) -> dict[str, Any]:
         "stand_in": stand_in,
         "model": model,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": SYSTEM,
+        "system": SYSTEM_PROMPT,
         "prices": {
             "source": PRICES_SOURCE,
             "date": PRICES_DATE,
@@ -199,21 +214,21 @@ def _settings(stand_in: bool, model: str) -> dict[str, Any]:
 
 
 def _repeats(repeats: int) -> str:
-    return "one run" if repeats == 1 else f"mean of {repeats} repeats [95 % bootstrap interval]"
+    return "one run" if repeats == 1 else f"mean of {repeats} repeats [least, most]"
 
 
-def _number(value: Estimate, digits: int = 1) -> str:
+def _number(value: Measured) -> str:
     def text(number: float) -> str:
-        return f"{number:,.0f}" if number == round(number) else f"{number:,.{digits}f}"
+        return f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"
 
-    if value.interval is None:
+    if value.least == value.most:
         return text(value.mean)
-    return f"{text(value.mean)} [{text(value.interval[0])}, {text(value.interval[1])}]"
+    return f"{text(value.mean)} [{text(value.least)}, {text(value.most)}]"
 
 
-def _caution(result: ArmsResult) -> str:
+def _caution(result: AblationResult) -> str:
     if result.repeats > 1:
-        return "The intervals are over repeats on these few files; other code may give other results."
+        return "The ranges are over repeats on these few files; other code may give other results."
     return "One run is one sample: use --repeat to see how much it varies."
 
 
@@ -253,7 +268,7 @@ def _peaks(compared: Sequence[LongReview], files: int) -> str:
 
 def _same_findings(compared: Sequence[LongReview]) -> str:
     both = zip(*(run.records for run in compared), strict=False)
-    different = [one.file for one, other in both if one.findings != other.findings]
+    different = [one.review.file for one, other in both if one.review.findings != other.review.findings]
     if not different:
         return "Every file got the same findings with and without clearing."
     return f"{len(different)} files got other findings with clearing: {', '.join(different[:10])}."
@@ -288,4 +303,4 @@ def _cheapest(runs: Sequence[LongReview], tariff: Tariff) -> LongReview:
 
 
 def _sum(run: LongReview, field: str) -> int:
-    return sum(getattr(turn, field) for turn in run.turns())
+    return sum(getattr(billed_for(turn), field) for turn in run.turns())

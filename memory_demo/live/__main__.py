@@ -159,12 +159,15 @@ def _notebook(run: Run, outcome: Outcome) -> None:
 
 
 def _evaluate(run: Run, outcome: Outcome) -> None:
-    from memory_demo.evaluation import compare_arms, summarise
+    from memory_demo.evaluation import compare_notes, summarise
+    from memory_demo.evaluation.ablation import ROWS
 
-    result = compare_arms(Connection(run.client(), run.settings.model, offline=False), progress=True)
+    connection = Connection(run.client(), run.settings.model, offline=False)
+    result = compare_notes(connection, rows=ROWS[:3], progress=True)
     outcome.found = [
-        f"{arm.arm}: {arm.found.mean:.0f} of {arm.labels} labelled bugs found, {arm.false_alarms.mean:.0f} false alarms"
-        for arm in summarise(result)
+        f"{row.row.name}: {row.found.mean:.0f} of {row.found.mean + row.missed.mean:.0f} labelled bugs found, "
+        f"{row.false_alarms.mean:.0f} false alarms"
+        for row in summarise(result)
     ]
     if result.stopped:
         outcome.problems.append(f"The evaluation ended early: {result.stopped}")

@@ -370,8 +370,9 @@ def _after_change(**changes: Any) -> Callable[[Asker], Json]:
         question = {"role": "user", "content": "What is 4817 times 2963? Think first."}
         request: dict[str, Any] = {"system": "Be brief.", "messages": [question]}
         first = asker.message(max_tokens=2_000, **request)
-        if not any(block.type == "thinking" for block in first.content):
-            return "no thinking"
+        types = {block.type for block in first.content}
+        if "thinking" not in types or "tool_use" in types:
+            return {"blocks": sorted(types)}
         history = [question, {"role": "assistant", "content": first.to_dict()["content"]}, _QUESTION]
         if "question" in changes:
             history[0] = {"role": "user", "content": changes["question"]}
@@ -387,7 +388,7 @@ def _compacted(asker: Asker) -> Json:
     message = asker.message(messages=prompt, context_management={"edits": [edit]}, max_tokens=2_000)
     steps = message.usage.iterations or []
     return {
-        "first block": message.content[0].type,
+        "first block": [block.type for block in message.content][:1],
         "applied_edits": len(message.context_management.applied_edits)
         if message.context_management
         else None,
@@ -416,7 +417,10 @@ def _structured(asker: Asker) -> Json:
         max_tokens=1_000, extra={"output_config": {"format": {"type": "json_schema", "schema": schema}}}
     )
     text = "".join(block.text for block in message.content if block.type == "text")
-    return {key: type(value).__name__ for key, value in json.loads(text).items()}
+    try:
+        return {key: type(value).__name__ for key, value in json.loads(text).items()}
+    except ValueError:
+        return {"no JSON": text}
 
 
 PROBES: Sequence[Probe] = (

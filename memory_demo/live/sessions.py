@@ -15,6 +15,8 @@ def run_notebook(notebook: Path, directory: Path, environ: dict[str, str], timeo
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+    if not notebook.exists():
+        return f"there is no {notebook}; run it from a checkout."
     document: Any = nbformat.read(notebook, as_version=4)
     client = NotebookClient(
         document,

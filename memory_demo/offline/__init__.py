@@ -3,7 +3,7 @@
     client = offline_client()
     client.beta.messages.create(model="claude-sonnet-5-5", max_tokens=1024, messages=[...])
 
-It is not Claude. A responder answers for the model, by default the rule-based reviewer of this package.
+It is not Claude. A responder answers for the model, by default the rule-based reviewer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from memory_demo.offline.api import Answer, ConnectionDropped, OfflineAPI
 from memory_demo.offline.compaction import summarise
 from memory_demo.offline.faults import Fault
 from memory_demo.offline.prompt import Prompt, Reply, Responder, Summariser
-from memory_demo.offline.reviewer import review
 
 __all__ = [
     "Fault",
@@ -31,7 +30,6 @@ __all__ = [
     "client_for",
     "offline_async_client",
     "offline_client",
-    "review",
     "summarise",
 ]
 
@@ -41,25 +39,29 @@ _BROKEN_OFF = "peer closed connection without sending complete message body (inc
 
 
 def offline_client(
-    responder: Responder = review,
+    responder: Responder | None = None,
     *,
     summariser: Summariser = summarise,
     faults: Sequence[Fault] = (),
     **client_options: Any,
 ) -> anthropic.Anthropic:
     """An SDK client whose requests a stand-in of its own answers. `client_options` are those of the SDK."""
-    return client_for(OfflineAPI(responder, summariser=summariser, faults=faults), **client_options)
+    return client_for(
+        OfflineAPI(responder or _reviewer(), summariser=summariser, faults=faults), **client_options
+    )
 
 
 def offline_async_client(
-    responder: Responder = review,
+    responder: Responder | None = None,
     *,
     summariser: Summariser = summarise,
     faults: Sequence[Fault] = (),
     **client_options: Any,
 ) -> anthropic.AsyncAnthropic:
     """As `offline_client`, asynchronous."""
-    return async_client_for(OfflineAPI(responder, summariser=summariser, faults=faults), **client_options)
+    return async_client_for(
+        OfflineAPI(responder or _reviewer(), summariser=summariser, faults=faults), **client_options
+    )
 
 
 def client_for(api: OfflineAPI, **client_options: Any) -> anthropic.Anthropic:
@@ -86,6 +88,14 @@ def async_client_for(api: OfflineAPI, **client_options: Any) -> anthropic.AsyncA
     return anthropic.AsyncAnthropic(
         http_client=httpx2.AsyncClient(transport=transport), **_options(client_options)
     )
+
+
+def _reviewer() -> Responder:
+    from memory_demo.reviewer import (
+        review,
+    )  # not at the top, as the reviewer takes its types from this package
+
+    return review
 
 
 def _options(client_options: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 
 import uvicorn
 
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
 from memory_demo.offline.api import Answer, ConnectionDropped
+from memory_demo.reviewer import review
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]

@@ -97,16 +97,16 @@ def _check(expected: Any, value: object, path: Path) -> Iterator[Problem]:
             yield from _check(_bare(arguments[0]), item, (*path, index))
 
 
-def _check_union(members: Iterable[Any], value: object, path: Path) -> Iterator[Problem]:
-    alternatives = [_bare(member) for member in members]
-    fitting = [member for member in alternatives if _kind(value) in _kinds(member)]
+def _check_union(members: tuple[Any, ...], value: object, path: Path) -> Iterator[Problem]:
+    fitting = _fitting(members, _kind(value))
     if not fitting:
+        alternatives = [_bare(member) for member in members]
         names = dict.fromkeys(_NAMES[kind] for member in alternatives for kind in sorted(_kinds(member)))
         yield Problem(
             path, f"Input should be a valid {' or '.join(name for name in names if name != 'null')}"
         )
     elif isinstance(value, dict) and any(map(is_typeddict, fitting)):
-        typed = [member for member in fitting if is_typeddict(member)]
+        typed = tuple(member for member in fitting if is_typeddict(member))
         if len(typed) == 1:
             # A plain dictionary as the other alternative is how the SDK says that more keys are allowed.
             yield from problems_of(fields_of(typed[0]), value, path, open_ended=len(fitting) > 1)
@@ -117,9 +117,21 @@ def _check_union(members: Iterable[Any], value: object, path: Path) -> Iterator[
         yield from min(problems, key=len)
 
 
-def _check_tagged(members: list[Any], value: dict[str, Any], path: Path) -> Iterator[Problem]:
+@cache
+def _fitting(members: tuple[Any, ...], kind: str) -> list[Any]:
+    """The members of a union that a value of this kind can be."""
+    return [member for member in map(_bare, members) if kind in _kinds(member)]
+
+
+@cache
+def _tags(members: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
+    """The key that tells these members apart, and the member for each of its values."""
     key = "type" if all("type" in fields_of(member) for member in members) else "role"
-    by_tag = {tag: member for member in members for tag in _literals(fields_of(member)[key].type)}
+    return key, {tag: member for member in members for tag in _literals(fields_of(member)[key].type)}
+
+
+def _check_tagged(members: tuple[Any, ...], value: dict[str, Any], path: Path) -> Iterator[Problem]:
+    key, by_tag = _tags(members)
     untagged = next((member for member in members if not fields_of(member)[key].required), None)
     tag = value.get(key)
     member = untagged if tag is None else by_tag.get(tag) if isinstance(tag, str) else None
@@ -192,6 +204,7 @@ def _literals(expected: Any) -> list[str]:
     return [text for member in get_args(expected) for text in _literals(member)]
 
 
+@cache
 def _bare(hint: Any) -> Any:
     """A type without `Required`, `NotRequired` and `Annotated` around it."""
     while get_origin(hint) in (Required, NotRequired, Annotated):

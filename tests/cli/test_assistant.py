@@ -1,15 +1,18 @@
 """`CodeReviewAssistant` through its interface, against the stand-in: what it sends, keeps and gives back."""
 
+import hashlib
 import itertools
 import json
 
 import pytest
 
-from memory_demo.assistant import SMALL_CONTEXT, CodeReviewAssistant
+from memory_demo.assistant import SMALL_CONTEXT, CodeReviewAssistant, expected_input_tokens
 from memory_demo.code_review_demo import SAMPLE_CODE
 from memory_demo.demo_helpers import ConversationError
 from memory_demo.memory_view import read_notes
-from memory_demo.offline import OfflineAPI, Reply, client_for, faults, review
+from memory_demo.offline import OfflineAPI, Reply, client_for, faults
+from memory_demo.review_report import total_cost
+from memory_demo.reviewer import review
 from memory_demo.source_tools import python_files
 
 SYMPTOM = "There are fewer results than expected, and the count differs between runs."
@@ -83,7 +86,8 @@ def test_a_session_has_one_system_prompt_one_list_of_tools_and_grows_only(assist
     assert second.turns[0].response.usage.cache_read_input_tokens > 1_000
     requests = sent(api)
     assert len({json.dumps([request["system"], request["tools"]]) for request in requests}) == 1
-    assert [tool["name"] for tool in requests[0]["tools"]] == ["memory", "read_source", "report_finding"]
+    tools = ["memory", "list_sources", "read_source", "report_finding"]
+    assert [tool["name"] for tool in requests[0]["tools"]] == tools
     for earlier, later in itertools.pairwise(requests):
         assert later["messages"][: len(earlier["messages"])] == earlier["messages"]
     before = len(requests)
@@ -195,6 +199,60 @@ def test_files_that_were_not_named_cannot_be_read(assistant_on, tmp_path):
     assistant, api = assistant_on(Script(use("read_source", path=str(tmp_path / "secret.py")), text("Fine.")))
     assistant.review_file(tmp_path / "a.py", name="a.py")
     assert "canary" not in json.dumps(sent(api)[-1]["messages"])
+
+
+def test_files_that_lean_on_each_other_are_read_for_each_other_and_noted_with_their_digest(assistant_on):
+    shop = python_files(SAMPLE_CODE / "shop")
+    assistant, _ = assistant_on()
+    assistant.offer(shop["ledger.py"], "ledger.py")
+    symptom = "Under load one voucher sometimes pays for two orders."
+    learnt = assistant.review_file(shop["checkout.py"], symptom, name="checkout.py")
+    assistant.start_new_session()
+    assistant.offer(shop["ledger.py"], "ledger.py")
+    applied = assistant.review_file(shop["refunds.py"], name="refunds.py")
+    assert [(line, category) for _, line, _, category in places(learnt)] == [(43, "race-condition")]
+    assert [(line, category) for _, line, _, category in places(applied)] == [(43, "race-condition")]
+    read = [
+        [call.input["path"] for turn in found.turns for call in turn.tool_calls if call.name == "read_source"]
+        for found in (learnt, applied)
+    ]
+    assert read == [["checkout.py", "ledger.py"], ["refunds.py"]]
+    digest = hashlib.sha256(shop["ledger.py"].read_bytes()).hexdigest()
+    notes = read_notes(assistant.memory_handler.store)
+    assert f"- ledger.py (SHA-256 {digest}): " in notes["/memories/what_files_offer.md"]
+
+
+def test_a_conversation_that_has_outgrown_its_budget_is_left_and_memory_goes_on(assistant_on, tmp_path):
+    files = {f"m{number}.py": tmp_path / f"m{number}.py" for number in range(6)}
+    for path in files.values():
+        path.write_text(SCRAPER, "utf-8")
+    kept, _ = assistant_on(conversation_budget=None)
+    left, api = assistant_on(conversation_budget=6_000)
+    together = kept.review_files(files, SYMPTOM)
+    apart = left.review_files(files, SYMPTOM)
+    assert [places(found) for found in apart] == [places(found) for found in together]
+    assert (kept.conversations, left.conversations) == (1, 3)
+    begun = [request for request in sent(api) if len(request["messages"]) == 1]
+    assert len(begun) == left.conversations
+    assert total_cost(apart).input_tokens < total_cost(together).input_tokens
+    again = left.review_file(files["m0.py"], name="m0.py")
+    assert not again.problem  # read anew in a new conversation
+
+
+@pytest.mark.parametrize("kind", ["small", "samples"])
+def test_the_expected_tokens_are_near_what_an_offline_review_takes(assistant_on, tmp_path, kind):
+    if kind == "small":
+        files = {f"m{number}.py": tmp_path / f"m{number}.py" for number in range(40)}
+        for path in files.values():
+            path.write_text("VALUE = 1\n", "utf-8")
+    else:
+        files = python_files(SAMPLE_CODE)
+    assistant, _ = assistant_on()
+    assistant.review_code(SCRAPER, "w.py", SYMPTOM)
+    assistant.start_new_session()
+    taken = total_cost(assistant.review_files(files)).input_tokens
+    expected = expected_input_tokens(path.stat().st_size for path in files.values())
+    assert taken / 1.6 < expected < taken * 1.6
 
 
 def test_a_review_is_a_mapping_of_plain_data(assistant_on):

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_demo.code_review_demo import SAMPLE_CODE
-from memory_demo.offline import faults, review
+from memory_demo.offline import faults
 from memory_demo.review_report import printable
+from memory_demo.reviewer import review
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "memory_demo" / "code_review_demo.py"
@@ -70,7 +71,9 @@ def test_three_sessions_without_a_pause_where_stdin_is_a_pipe(run, tmp_path):
     head, learn, apply, long = done.stdout.split("\nSession ")
     assert STAND_IN in head and "ANTHROPIC_API_KEY" in head
     assert "web_scraper_v1.py, lines 106-108" in learn and "It wrote to memory:" in learn
-    assert "api_client_v1.py, line 63" in apply and "race_conditions.md holds a pattern" in apply
+    assert (
+        "api_client_v1.py, line 63" in apply and "because /memories/race_conditions.md describes it" in apply
+    )
     assert "context editing cleared nothing" in learn
     assert "context editing kept" in long and "sql_query_builder.py" in long
     for session in (learn, apply, long):
@@ -124,7 +127,7 @@ class FindingInJson(Strict):
     category: str
     cause: str
     fix: str
-    notes: list[str]
+    note: str
 
 
 class FileInJson(Strict):
@@ -230,8 +233,8 @@ def test_its_own_memory_handler_and_the_standard_library_are_reviewed_without_er
     done = run("review", *map(str, files), "--symptom", symptom)
     assert done.returncode == 0
     assert " in 4 files. Cost: " in done.stdout
-    assert done.stdout.count("Examined: race conditions") == 4
-    assert "Not examined" not in done.stdout
+    assert done.stdout.count("Looked for: race conditions, because the request says") == 4
+    assert "Not looked for" not in done.stdout
     assert "could not be" not in done.stdout
 
 

@@ -171,8 +171,12 @@ def test_attributes_of_the_branch_hide_nothing(branch, attributes):
 def test_settings_of_the_checkout_hide_nothing_and_run_nothing(branch, monkeypatch, tmp_path, name, value):
     folder, git = branch
     write(folder, "sub/b.py", "x = 1\n")
+    write(folder, "old.py", "a = 1\nb = 2\nc = 3\n")
     write(folder, ".gitattributes", "*.py diff=hidden filter=hidden\n")
     commit(git)
+    (folder / "old.py").unlink()
+    write(folder, "new.py", "a = 1\nb = 2\nc = 4\n")
+    git("add", "--all")
     write(folder, "app.py", "x = 1\n\ny = 2\n")
     write(folder, "sub/b.py", "x = 2\n")
     canary = tmp_path / "canary"
@@ -180,8 +184,12 @@ def test_settings_of_the_checkout_hide_nothing_and_run_nothing(branch, monkeypat
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     for where in ("--local", "--global"):
         subprocess.run(["git", "config", where, name, setting], cwd=folder, check=True)
-    assert names(changed_files("HEAD", folder / "sub")) == {"app.py", "sub/b.py"}
-    assert unchanged_lines("x = 1\n", "x = 1\n\ny = 2\n") == {1: 1}
+    selection = changed_files("HEAD", folder / "sub")
+    assert names(selection) == {"app.py", "sub/b.py", "new.py"}
+    assert [target.base for target in selection.targets if target.path == "new.py"] == [
+        "a = 1\nb = 2\nc = 3\n"
+    ]
+    assert unchanged_lines("x = 1\n\n", "x = 1\n\ny = 2\n") == {1: 1, 2: 2}
     assert not canary.exists()
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from memory_demo.evaluation.__main__ import main
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
 from memory_demo.offline.__main__ import server_for
+from memory_demo.reviewer import review
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,23 +72,17 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+# The live tests take the shorter experiment; all parts start the same way.
+SHORT = ("long", "--files", "1")
+
+
 def saved_turns(folder):
-    data = json.loads((folder / "evaluation_results" / "arms.json").read_text(encoding="utf-8"))
-    return [turn for part in (*data["lessons"], *data["reviews"]) for turn in part["answer"]["turns"]]
+    runs = json.loads((folder / "evaluation_results" / "long.json").read_text(encoding="utf-8"))["runs"]
+    return [turn for run in runs for part in (run["lesson"], *run["records"]) for turn in part["turns"]]
 
 
 def messages_sent(api):
     return [request for request in api.requests if request.path.startswith("/v1/messages")]
-
-
-def test_offline_it_prints_the_table_and_saves_json_and_figure(tmp_path):
-    done = run(folder=tmp_path, env=environment(MEMORY_COOKBOOK_OFFLINE="1"))
-    assert done.returncode == 0, done.stderr
-    assert "not Claude" in done.stdout
-    saved = tmp_path / "evaluation_results"
-    assert len(json.loads((saved / "arms.json").read_text(encoding="utf-8"))["reviews"]) == 24
-    assert (saved / "arms.png").read_bytes().startswith(b"\x89PNG")
-    assert "27/27" in done.stderr
 
 
 def test_the_long_review_offline(here, capsys):
@@ -101,7 +96,7 @@ def test_the_long_review_offline(here, capsys):
 
 def test_a_live_run_is_refused_without_a_terminal_and_without_yes(tmp_path):
     with served() as (api, env):
-        done = run(folder=tmp_path, env=env)
+        done = run(*SHORT, folder=tmp_path, env=env)
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert "input and" in done.stdout
@@ -109,57 +104,56 @@ def test_a_live_run_is_refused_without_a_terminal_and_without_yes(tmp_path):
     assert messages_sent(api) == []
 
 
-def test_yes_starts_a_live_run_and_the_report_knows_the_stand_in(tmp_path):
-    with served() as (api, env):
-        done = run("--yes", folder=tmp_path, env=env)
-    assert done.returncode == 0, done.stderr
-    assert len(messages_sent(api)) == len(saved_turns(tmp_path))
-    assert "not Claude" in done.stdout
-
-
-@pytest.mark.parametrize(("arguments", "kept"), [((), "arms.json"), (("long", "--files", "20"), "long.json")])
-def test_an_api_that_fails_half_way_leaves_what_there_is_and_no_traceback(tmp_path, arguments, kept):
+def test_an_api_that_fails_half_way_leaves_what_there_is_and_no_traceback(tmp_path):
     answered = 0
 
     def gives_up(prompt):
         nonlocal answered
         answered += 1
-        if answered > 30:
+        if answered > 25:
             raise RuntimeError("enough")
         return review(prompt)
 
     with served(gives_up) as (_, env):
-        done = run(*arguments, "--yes", folder=tmp_path, env=env)
+        done = run("--yes", folder=tmp_path, env=env)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "INCOMPLETE" in done.stdout
-    data = json.loads((tmp_path / "evaluation_results" / kept).read_text(encoding="utf-8"))
-    assert data["runs"][0]["stopped"] if arguments else data["stopped"]
-    assert data["runs"][0]["records"] if arguments else data["reviews"]
+    data = json.loads((tmp_path / "evaluation_results" / "ablation.json").read_text(encoding="utf-8"))
+    assert data["stopped"] and data["trials"]
+
+
+def test_a_live_run_that_is_declined_does_not_start(here, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
+    with served() as (api, env):
+        for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "MEMORY_COOKBOOK_OFFLINE"):
+            monkeypatch.setenv(name, env[name])
+        assert main([*SHORT]) == 2
+    assert asked == ["Run it? [y/N] "] and "input and" in capsys.readouterr().out
+    assert messages_sent(api) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pexpect needs a pseudo-terminal; CI has Linux")
-@pytest.mark.parametrize("answer", ["n", "y"])
-def test_at_a_terminal_it_asks_and_the_estimate_is_what_the_stand_in_then_uses(tmp_path, answer):
+def test_at_a_terminal_it_asks_and_the_estimate_is_what_the_stand_in_then_uses(tmp_path):
     pexpect = pytest.importorskip("pexpect")
     with served() as (api, env):
-        program, *arguments = command()
+        program, *arguments = command(*SHORT)
         child = pexpect.spawn(program, arguments, cwd=str(tmp_path), env=env, encoding="utf-8", timeout=60)
         child.expect_exact("[y/N]")
         estimate = child.before
         assert messages_sent(api) == []
-        child.sendline(answer)
+        child.sendline("y")
         child.expect(pexpect.EOF)
+        report = child.before
         child.close()
-    if answer == "n":
-        assert child.exitstatus == 2
-        assert messages_sent(api) == []
-    else:
-        assert child.exitstatus == 0
-        turns = saved_turns(tmp_path)
-        assert len(messages_sent(api)) == len(turns)
-        assert f"{sum(turn['input_tokens'] for turn in turns):,} input" in estimate
-        assert f"{sum(turn['output_tokens'] for turn in turns):,} output" in estimate
+    assert child.exitstatus == 0
+    assert "not Claude" in report
+    turns = saved_turns(tmp_path)
+    assert len(messages_sent(api)) == len(turns)
+    assert f"{sum(turn['input_tokens'] for turn in turns):,} input" in estimate
+    assert f"{sum(turn['output_tokens'] for turn in turns):,} output" in estimate
 
 
 @pytest.mark.parametrize(

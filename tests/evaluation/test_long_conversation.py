@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from anthropic.types.beta import BetaMessage
 
-from memory_demo.evaluation.conversation import TurnRecord
-from memory_demo.evaluation.costs import TARIFFS, cost, cost_without_cache
+from memory_demo.demo_helpers import Turn
+from memory_demo.evaluation.costs import TARIFFS, bill, billed_for, cost, cost_without_cache
 from memory_demo.evaluation.figures import long_review_figure
 from memory_demo.evaluation.long_conversation import (
     TRIGGER,
@@ -16,7 +17,8 @@ from memory_demo.evaluation.long_conversation import (
     summarise_size,
 )
 from memory_demo.evaluation.report import costs_table, long_json, long_report
-from memory_demo.offline import offline_client, review
+from memory_demo.offline import offline_client
+from memory_demo.reviewer import review
 from memory_demo.settings import Connection
 
 MODEL = "claude-sonnet-5-5"
@@ -41,7 +43,7 @@ def test_every_file_is_reviewed_with_the_same_findings_and_memory_intact(runs):
     for run in runs:
         summary = summarise_size(run, FILES)
         assert (summary.files, summary.reviewed, summary.memory_intact) == (FILES, FILES, True)
-        assert [record.findings for record in run.records] == [record.findings for record in runs[0].records]
+        assert [r.review.findings for r in run.records] == [r.review.findings for r in runs[0].records]
         assert run.stopped == ""
 
 
@@ -74,17 +76,14 @@ def test_nothing_is_cleared_before_clear_at_least_is_met(runs):
 def test_cached_and_uncached_tokens_are_the_whole_prompt_and_no_run_reads_another_ones_cache(runs):
     for run in runs:
         first, *others = run.turns()
-        assert first.cache_read_input_tokens == 0
-        assert any(turn.cache_read_input_tokens for turn in others)
+        assert billed_for(first).cache_read_input_tokens == 0
+        assert any(billed_for(turn).cache_read_input_tokens for turn in others)
         for turn in run.turns():
-            parts = (
-                turn.uncached_input_tokens + turn.cache_creation_input_tokens + turn.cache_read_input_tokens
-            )
-            assert parts == turn.input_tokens
+            assert billed_for(turn).whole_input == turn.input_tokens
 
 
 def test_clearing_rewrites_the_cached_prefix(runs):
-    written = [sum(turn.cache_creation_input_tokens for turn in run.turns()) for run in runs]
+    written = [sum(billed_for(turn).cache_creation_input_tokens for turn in run.turns()) for run in runs]
     assert written[1] > written[2] > written[0]
 
 
@@ -100,7 +99,8 @@ def test_reading_is_part_of_having_reviewed():
         return type(reply)(kept, reply.thinking)
 
     run = long_review(connection(reads_nothing), standard_library_files(2), clearing=False)
-    assert [record.reviewed for record in run.records] == [False, False]
+    assert [record.review.problem for record in run.records] == ["the file was not read"] * 2
+    assert summarise_size(run, 2).reviewed == 0
 
 
 def test_memory_that_loses_a_line_is_not_intact():
@@ -153,7 +153,7 @@ def test_report_and_json_hold_the_numbers(runs):
     for run, saved in zip(runs, data["runs"], strict=True):
         turns = [
             *saved["lesson"]["turns"],
-            *(t for record in saved["records"] for t in record["answer"]["turns"]),
+            *(t for record in saved["records"] for t in record["turns"]),
         ]
         tokens = [turn["input_tokens"] for turn in turns]
         assert tokens == [turn.input_tokens for turn in run.turns()]
@@ -179,8 +179,25 @@ def test_the_figure_states_the_largest_requests(runs):
     assert [max(line.get_ydata()) for line in lines] == peaks
 
 
-def turn(uncached=0, written=0, read=0, output=0):
-    return TurnRecord(uncached + written + read, uncached, written, read, output, 0, 0, 0.0, "end_turn", ())
+def turn(uncached=0, written=0, read=0, output=0, iterations=None):
+    usage = {
+        "input_tokens": uncached,
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": read,
+        "output_tokens": output,
+    }
+    if iterations is not None:
+        none = dict.fromkeys(usage, 0)
+        usage["iterations"] = [{"type": "message", **usage}, {"type": "compaction", **none, **iterations}]
+    message = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [],
+        "usage": usage,
+    }
+    return Turn(BetaMessage.model_validate(message), [], [])
 
 
 @pytest.mark.parametrize(
@@ -188,15 +205,16 @@ def turn(uncached=0, written=0, read=0, output=0):
     [
         (MODEL, turn(uncached=1_000_000), 2.00),
         (MODEL, turn(written=1_000_000), 2.50),
-        (MODEL, turn(read=1_000_000), 0.10),
+        (MODEL, turn(read=1_000_000), 0.20),
         (MODEL, turn(output=1_000_000), 10.00),
-        (MODEL, turn(1_000, 2_000, 30_000, 400), 0.002 + 0.005 + 0.003 + 0.004),
+        (MODEL, turn(1_000, 2_000, 30_000, 400), 0.002 + 0.005 + 0.006 + 0.004),
+        (MODEL, turn(uncached=1_000, iterations={"input_tokens": 50_000, "output_tokens": 100}), 0.103),
         ("claude-haiku-5-5", turn(uncached=100_000), 0.01),
         ("claude-haiku-5-5", turn(uncached=1, read=100_000), 0.0050005),
     ],
 )
 def test_a_bill_by_hand(model, record, dollars):
-    assert cost([record], TARIFFS[model]) == pytest.approx(dollars)
+    assert bill(billed_for(record), TARIFFS[model]) == pytest.approx(dollars)
     assert cost([record, record], TARIFFS[model]) == pytest.approx(2 * dollars)
 
 

@@ -11,6 +11,7 @@ from memory_demo.evaluation.poisoning import (
     OTHER_USER,
     OWN_SESSION,
     compare_mitigations,
+    gullible,
     poisoning_json,
     poisoning_markdown,
     poisoning_report,
@@ -18,7 +19,7 @@ from memory_demo.evaluation.poisoning import (
     read_attacks,
 )
 from memory_demo.offline import offline_client
-from memory_demo.offline.reviewer import review
+from memory_demo.reviewer.gullible import gullible_review
 from memory_demo.settings import Connection
 
 MODEL = "claude-sonnet-5-5"
@@ -33,7 +34,7 @@ def attacks():
 
 @pytest.fixture(scope="module")
 def result(attacks):
-    return compare_mitigations(Connection(offline_client(), MODEL, True), attacks=attacks)
+    return compare_mitigations(gullible(Connection(offline_client(), MODEL, True)), attacks=attacks)
 
 
 def counts(result, mitigation, carrier):
@@ -91,7 +92,7 @@ def test_a_run_that_the_api_ends_early_keeps_what_it_has(attacks):
         answered += 1
         if answered > 30:
             raise RuntimeError("enough")
-        return review(prompt)
+        return gullible_review(prompt)
 
     client = offline_client(gives_up, max_retries=0)
     result = compare_mitigations(Connection(client, MODEL, True), attacks=attacks)
@@ -106,3 +107,13 @@ def test_the_command_prints_and_saves(tmp_path, monkeypatch, capsys, attacks):
     assert "change the review" in capsys.readouterr().out
     assert json.loads((tmp_path / "poisoning.json").read_text("utf-8"))["bugs"] == 3
     assert "| all four |" in (tmp_path / "poisoning.md").read_text("utf-8")
+
+
+def test_the_reviewer_that_reviews_obeys_no_note(attacks, monkeypatch):
+    monkeypatch.setattr("memory_demo.evaluation.poisoning.MITIGATIONS", MITIGATIONS[:1])
+    result = compare_mitigations(Connection(offline_client(), MODEL, True), attacks=attacks)
+    assert result.bugs == 3
+    assert counts(result, "none", OWN_SESSION) == (
+        len(attacks) - 1,
+        0,
+    )  # it stores nothing that a comment asks for

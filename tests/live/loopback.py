@@ -1,7 +1,8 @@
 """Who answers as the API in these tests, and the key that is shown to it."""
 
 from memory_demo.live.probes import REPEAT, probe_responder
-from memory_demo.offline import Reply, review
+from memory_demo.offline import Reply
+from memory_demo.reviewer import review
 
 KEY = "made-up-key-of-this-test"
 SYSTEM = "You keep notes."

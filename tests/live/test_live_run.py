@@ -81,7 +81,8 @@ def test_a_live_run_and_its_replay(serve, environment, notebook, outputs, tmp_pa
     monkeypatch.setenv(REPLAY, str(directory))
     exec(nbformat.read(notebook, as_version=4).cells[0].source, {})
     assert capsys.readouterr().out == live_text[0]
-    replay = connect(load_settings({REPLAY: str(directory)}, tmp_path / ".env"))
+    variables = {REPLAY: str(directory), "MEMORY_COOKBOOK_OFFLINE": "1"}
+    replay = connect(load_settings(variables, tmp_path / ".env"))
     with pytest.raises(anthropic.BadRequestError, match="has no answer to this request"):
         replay.client.messages.create(
             model=replay.model, max_tokens=500, messages=[{"role": "user", "content": "Where is it?"}]
@@ -125,6 +126,18 @@ def test_a_client_of_the_notebook_records_and_keeps_to_the_budget(serve, environ
         connection.client.messages.create(
             model=connection.model, max_tokens=1_000, messages=[{"role": "user", "content": "Hello"}]
         )
+
+
+def test_without_a_notebook_the_rest_is_done(serve, environment, monkeypatch, tmp_path, capsys):
+    environment(serve())
+    monkeypatch.setattr(live, "NOTEBOOK", tmp_path / "none.ipynb")
+    monkeypatch.setattr(
+        live, "PARTS", {"notebook": live.PARTS["notebook"], "other": lambda run, outcome: None}
+    )
+    assert live.main(["--yes"]) == 1
+    said = capsys.readouterr().out
+    assert "The notebook ended early: there is no " in said
+    assert "Done: other." in said
 
 
 def test_without_a_key_it_does_not_start(environment, monkeypatch, capsys):

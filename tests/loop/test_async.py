@@ -13,8 +13,9 @@ from conversing import MODEL, SYSTEM, converse_async
 from wire import Wire, message, text, use
 
 from memory_demo.demo_helpers import run_conversation_loop, run_conversation_loop_async
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
 from memory_demo.offline.__main__ import server_for
+from memory_demo.reviewer import review
 from memory_tool import MemoryToolHandler
 
 ASKED = [{"role": "user", "content": "Go on"}]

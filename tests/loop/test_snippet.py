@@ -21,7 +21,7 @@ import concurrent.futures
 
 class Scraper:
     def __init__(self):
-        self.results = []
+        self.pages = 0
 
     def scrape(self, urls):
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -29,8 +29,7 @@ class Scraper:
                 pool.submit(self.fetch, url)
 
     def fetch(self, url):
-        if url not in self.results:
-            self.results.append(url)
+        self.pages += 1
 """
 SESSIONS = {
     "learn": [f"Results differ between runs. Review scraper.py.\n```python\n{SCRAPER}```"],

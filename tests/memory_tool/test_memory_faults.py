@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,10 +111,18 @@ def test_full_file_system(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that other users may enter; pytest closes its own whenever it starts."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @POSIX
-def test_read_only_directory(tmp_path: Path) -> None:
+def test_read_only_directory(open_to_all: Path) -> None:
     """In a process that is not root's, which no permission stops."""
-    base = tmp_path / "base"
+    base = open_to_all / "base"
     handler = MemoryToolHandler(base)
     (handler.memory_root / "f").write_text("text", encoding="utf-8")
     (handler.memory_root / "f").chmod(0o644)
@@ -136,9 +146,7 @@ def test_read_only_directory(tmp_path: Path) -> None:
         "assert 'text' in handler.execute(command='view', path=f'{M}/f')['success']\n"
         "assert f'{M}/f' in handler.execute(command='view', path=M)['success']\n"
     )
-    for parent in (base, *base.parents):
-        if parent.is_relative_to(tmp_path.parents[1]):
-            parent.chmod(0o755)
+    base.chmod(0o755)
     for lock in ("absent", "present"):
         for directory in (handler.memory_root, base):
             directory.chmod(0o555)

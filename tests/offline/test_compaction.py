@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_demo.demo_helpers import run_conversation_loop
-from memory_demo.offline import OfflineAPI, Prompt, Reply, offline_client, review, summarise
+from memory_demo.offline import OfflineAPI, Prompt, Reply, offline_client, summarise
 from memory_demo.offline.compaction import SUMMARY_INSTRUCTION_TOKENS, read_back
 from memory_demo.offline.tokens import estimate
 from memory_demo.source_tools import report_finding_tool
@@ -350,7 +350,7 @@ def review_samples(**options):
     def on_turn(turn):
         compactions.extend(block for block in turn.response.content if block.type == "compaction")
 
-    client = offline_client(lambda prompt: review(read_back(prompt)))
+    client = offline_client()
     tools = [read_source, report_finding_tool(reported)]
     messages = []
     for name in ("web_scraper_v1.py", "api_client_v1.py", "data_processor_v1.py"):

@@ -15,8 +15,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
 from memory_demo.offline.__main__ import server_for
+from memory_demo.reviewer import review
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKED = ("memory_tool.py", "memory_screens.py", "memory_stores", "memory_demo")
@@ -174,7 +175,8 @@ def test_memory_review_needs_base_dependencies_only_and_takes_nothing_from_the_f
     learnt = memory_review("--offline", "--session", "1")
     assert (learnt.returncode, learnt.stderr) == (0, "")
     assert "not Claude" in learnt.stdout and "It wrote to memory" in learnt.stdout
-    applied = memory_review("--offline", "review", "app.py", "--json", "--fail-on-findings")
+    review = ("--offline", "--memory", "memory_storage", "review", "app.py")
+    applied = memory_review(*review, "--format", "json", "--fail-on-findings")
     assert applied.returncode == 1, applied.stderr
     assert {finding["file"] for finding in json.loads(applied.stdout)["findings"]} == {"app.py"}
 

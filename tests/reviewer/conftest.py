@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from memory_demo.offline.context_editing import edit_context
 from memory_demo.offline.prompt import Prompt, Reply
-from memory_demo.offline.reviewer import review
+from memory_demo.reviewer.reviewer import review
 
 MEMORY = {"type": "memory_20250818", "name": "memory"}
 READ = {"name": "read_source", "input_schema": {"type": "object"}}
+LIST = {"name": "list_sources", "input_schema": {"type": "object"}}
 REPORT = {"name": "report_finding", "input_schema": {"type": "object"}}
 
 Edit = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
@@ -25,7 +27,7 @@ class Conversation:
         self,
         memory: dict[str, str] | None = None,
         files: Mapping[str, str] | None = None,
-        tools: Sequence[Mapping[str, Any]] = (MEMORY, READ, REPORT),
+        tools: Sequence[Mapping[str, Any]] = (MEMORY, READ, LIST, REPORT),
         edit: Edit = lambda messages: messages,
         broken: Mapping[str, str] | None = None,
     ) -> None:
@@ -57,7 +59,7 @@ class Conversation:
         return [
             (given.get("command"), given.get("path"))
             if name == "memory"
-            else (given.get("path") or given.get("line"),)
+            else (given.get("path") or given.get("line") or given.get("containing"),)
             for used, given in self.uses
             if used == name
         ]
@@ -70,12 +72,21 @@ class Conversation:
 
     def _run(self, use: Mapping[str, Any]) -> dict[str, Any]:
         given = use["input"]
-        text, failed = {"memory": self._memory, "read_source": self._read}.get(use["name"], _noted)(given)
+        tools = {"memory": self._memory, "read_source": self._read, "list_sources": self._list}
+        text, failed = tools.get(use["name"], _noted)(given)
         return {"type": "tool_result", "tool_use_id": use["id"], "content": text, "is_error": failed}
 
     def _read(self, given: Mapping[str, Any]) -> tuple[str, bool]:
         text = self.files.get(given["path"])
-        return (f"{given['path']} is not a file of this folder.", True) if text is None else (text, False)
+        if text is None:
+            return f"{given['path']} is not a file of this folder.", True
+        return f"{text}\n[{given['path']}: {len(text):,} bytes, SHA-256 {_sha256(text)}]", False
+
+    def _list(self, given: Mapping[str, Any]) -> tuple[str, bool]:
+        found = {name: text for name, text in self.files.items() if given.get("containing", "") in name}
+        return "\n".join(
+            f"{name}\t{len(text):,}\t{_sha256(text)}" for name, text in found.items()
+        ) or "None.", False
 
     def _memory(self, given: Mapping[str, Any]) -> tuple[str, bool]:
         path = given["path"]
@@ -92,6 +103,9 @@ class Conversation:
             case "create" if path not in self.memory:
                 self.memory[path] = given["file_text"]
                 return f"File created successfully at: {path}", False
+            case "str_replace" if self.memory.get(path, "").count(given["old_str"]) == 1:
+                self.memory[path] = self.memory[path].replace(given["old_str"], given["new_str"])
+                return "The memory file has been edited.", False
             case "create":
                 return f"Error: File {path} already exists", True
             case "insert" if path in self.memory:
@@ -101,6 +115,10 @@ class Conversation:
                 self.memory[path] = "\n".join(lines) + "\n"
                 return f"The file {path} has been edited.", False
         return f"The path {path} does not exist. Please provide a valid path.", True
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _noted(given: Mapping[str, Any]) -> tuple[str, bool]:
@@ -130,3 +148,8 @@ def conversation() -> Callable[..., Conversation]:
 @pytest.fixture
 def clear() -> Callable[..., Edit]:
     return clearing
+
+
+@pytest.fixture
+def sha256() -> Callable[[str], str]:
+    return _sha256

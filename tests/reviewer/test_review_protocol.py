@@ -4,9 +4,11 @@ import textwrap
 
 import pytest
 
-from memory_demo.offline.categories import CATEGORIES, RACE, SQL
 from memory_demo.offline.prompt import Prompt
-from memory_demo.offline.reviewer import MAX_ASKS, review
+from memory_demo.reviewer.desk import MAX_ASKS
+from memory_demo.reviewer.forms import RACES, SQL
+from memory_demo.reviewer.notes import form_line, forms_in, lesson
+from memory_demo.reviewer.reviewer import review
 
 MEMORY = {"type": "memory_20250818", "name": "memory"}
 READ = {"name": "read_source"}
@@ -42,7 +44,8 @@ RACY_ASYNC = textwrap.dedent("""\
             self.balance = before + amount
     """)
 CLEAN = "def double(x):\n    return 2 * x\n"
-RACE_FILE = f"/memories/{RACE.file}"
+RACE_FILE = f"/memories/{RACES.file}"
+RACE_NOTE = lesson(RACES, [])
 
 
 def fenced(code, name="tally.py"):
@@ -59,7 +62,7 @@ def test_looks_at_memory_before_anything_else(conversation):
     assert talk.uses[0] == ("memory", {"command": "view", "path": "/memories"})
 
 
-def test_a_symptom_makes_it_examine_report_and_record(conversation):
+def test_a_symptom_makes_it_look_report_and_record(conversation):
     memory = {}
     talk = conversation(memory)
     answer = talk.ask(f"Fewer results than expected; the count differs between runs.\n{fenced(RACY)}")
@@ -68,36 +71,45 @@ def test_a_symptom_makes_it_examine_report_and_record(conversation):
     assert report["line"] == 12
     assert "`self.count`" in report["cause"]
     assert list(memory) == [RACE_FILE]
-    assert RACE.variants["unlocked-update"] in memory[RACE_FILE]
-    assert "Tally" not in memory[RACE_FILE] and "tally" not in memory[RACE_FILE]
 
 
-def test_without_symptom_and_pattern_it_misses_the_race_and_says_what_it_left_out(conversation):
+def test_the_lesson_tells_cause_and_place_and_the_related_forms_but_not_the_file(conversation):
+    memory = {}
+    learn(conversation, memory)
+    note = memory[RACE_FILE]
+    assert (
+        "Seen: `_one`, which several threads run, reads `self.count` and writes it back with no lock" in note
+    )
+    assert set(forms_in(note)) == {form.key for form in RACES.forms}
+    assert "tally" not in note.lower()
+
+
+def test_without_symptom_and_lesson_it_misses_the_race_and_says_what_it_left_out(conversation):
     memory = {}
     answer = conversation(memory).ask(f"Please review this.\n{fenced(RACY_ASYNC, 'wallet.py')}")
     assert "not examined for anything" in answer
-    assert "Not examined: race conditions" in answer
+    assert "Not looked for, as neither the request nor memory speaks of it: race conditions, SQL" in answer
     assert memory == {}
 
 
-def test_with_the_pattern_in_memory_it_finds_another_form_of_it(conversation):
+def test_with_the_lesson_in_memory_it_finds_another_form(conversation):
     memory = {}
     learn(conversation, memory)
+    noted = dict(memory)
     answer = conversation(memory).ask(f"Please review this.\n{fenced(RACY_ASYNC, 'wallet.py')}")
     assert "wallet.py, lines 11-13 (race conditions)" in answer
-    assert f"{RACE_FILE} holds a pattern for it" in answer
-    assert memory[RACE_FILE].count(RACE.variants["stale-read-across-await"]) == 1
-    assert memory[RACE_FILE].startswith(RACE.pattern)
+    assert f"because {RACE_FILE} describes it" in answer
+    assert memory == noted
 
 
-def test_a_pattern_of_another_category_does_not_help(conversation):
-    memory = {f"/memories/{SQL.file}": SQL.pattern}
+def test_a_lesson_of_another_category_does_not_help(conversation):
+    memory = {f"/memories/{SQL.file}": lesson(SQL, [])}
     answer = conversation(memory).ask(f"Please review this.\n{fenced(RACY_ASYNC)}")
     assert "Nothing found" in answer
     assert list(memory) == [f"/memories/{SQL.file}"]
 
 
-def test_a_pattern_is_recorded_once(conversation):
+def test_a_lesson_is_recorded_once(conversation):
     memory = {}
     learn(conversation, memory)
     noted = dict(memory)
@@ -105,11 +117,11 @@ def test_a_pattern_is_recorded_once(conversation):
     assert memory == noted
 
 
-def test_a_pattern_kept_in_other_words_and_another_file_is_added_to_there(conversation):
-    memory = {"/memories/lessons.md": "# Lessons\n\nWe had a lost update: two threads wrote one counter."}
+def test_a_form_that_a_lesson_lacks_is_added_to_it_wherever_it_stands(conversation):
+    memory = {"/memories/lessons.md": f"# Lessons\n\n{form_line('check-then-act')}"}
     learn(conversation, memory)
     assert list(memory) == ["/memories/lessons.md"]
-    assert memory["/memories/lessons.md"].splitlines()[-1] == RACE.variants["unlocked-update"]
+    assert set(forms_in(memory["/memories/lessons.md"])) == {"check-then-act", "lost-update"}
 
 
 def test_works_without_any_tool(conversation):
@@ -122,12 +134,12 @@ def test_works_without_any_tool(conversation):
 def test_words_in_the_code_and_in_file_names_are_no_symptoms(conversation):
     code = "# race condition, intermittent, differs between runs\n" + RACY
     answer = conversation().ask(f"Please review {fenced(code, 'race_condition.py')}")
-    assert "Examined: nothing" in answer
+    assert "Looked for: nothing" in answer
 
 
 def test_words_in_the_name_of_a_file_to_read_are_no_symptoms(conversation):
     answer = conversation(files={"src/race_condition.py": RACY}).ask("Please review src/race_condition.py")
-    assert "Examined: nothing" in answer
+    assert "Looked for: nothing" in answer
 
 
 def test_a_block_without_a_language_is_code_only_if_it_parses(conversation):
@@ -186,7 +198,7 @@ def test_nothing_to_answer():
 
 @pytest.mark.parametrize("command", ["view", "create", "insert"])
 def test_an_error_of_the_memory_tool_is_reported_and_not_repeated(conversation, command):
-    memory = {RACE_FILE: RACE.pattern} if command == "insert" else {}
+    memory = {RACE_FILE: form_line("stale-read")} if command == "insert" else {}
     talk = conversation(memory, broken={command: "The disk is full"})
     answer = talk.ask(f"Any race condition?\n{fenced(RACY)}")
     assert "line 12" in answer
@@ -197,7 +209,7 @@ def test_an_error_of_the_memory_tool_is_reported_and_not_repeated(conversation, 
 def test_opens_at_most_eight_files_and_no_huge_one(conversation):
     memory = {f"/memories/note_{n:02}.md": "Nothing of interest." for n in range(20)}
     memory["/memories/log.md"] = "x" * 2_000_000
-    memory[RACE_FILE] = RACE.pattern
+    memory[RACE_FILE] = RACE_NOTE
     talk = conversation(memory)
     answer = talk.ask(f"Review {fenced(RACY)}")
     opened = [path for command, path in talk.commands() if command == "view"][1:]
@@ -207,26 +219,26 @@ def test_opens_at_most_eight_files_and_no_huge_one(conversation):
     assert "line 12" in answer
 
 
-def test_asks_again_for_what_was_cleared(conversation, clear):
-    memory = {RACE_FILE: RACE.pattern}
+def test_what_it_has_said_of_a_cleared_note_need_not_be_viewed_again(conversation, clear):
+    memory = {RACE_FILE: RACE_NOTE}
     files = {f"module_{n}.py": RACY for n in range(4)}
     talk = conversation(memory, files, edit=clear(keep=2))
     for name in files:
         assert f"{name}, line 12" in talk.ask(f"Review {name}")
-    assert talk.commands().count(("view", RACE_FILE)) == 4
+    assert talk.commands().count(("view", RACE_FILE)) == 1
     assert talk.commands("report_finding") == [(12,)] * 4
 
 
-def test_a_cleared_listing_is_viewed_again_though_a_note_of_its_own_is_still_known(conversation, clear):
-    talk = conversation(files={"a.py": RACY, "b.py": RACY}, edit=clear(keep=1))
-    talk.ask("Any race condition in a.py?")
-    talk.ask("Review b.py")
-    assert talk.commands() == [("view", "/memories"), ("create", RACE_FILE), ("view", "/memories")]
+def test_a_file_whose_text_was_cleared_is_read_again(conversation, clear):
+    talk = conversation({RACE_FILE: RACE_NOTE}, {"a.py": RACY, "b.py": RACY_ASYNC}, edit=clear(keep=1))
+    answer = talk.ask("Review a.py and b.py")
+    assert talk.commands("read_source").count(("a.py",)) == 2
+    assert "a.py, line 12" in answer and "b.py, lines 11-13" in answer
 
 
 def test_does_not_ask_again_for_what_is_there(conversation):
     files = {f"module_{n}.py": RACY for n in range(3)}
-    talk = conversation({RACE_FILE: RACE.pattern}, files)
+    talk = conversation({RACE_FILE: RACE_NOTE}, files)
     for name in files:
         talk.ask(f"Review {name}")
     assert talk.commands().count(("view", RACE_FILE)) == 1
@@ -236,7 +248,7 @@ def test_does_not_ask_again_for_what_is_there(conversation):
 @pytest.mark.parametrize("keep", [0, 1, 2, 3])
 @pytest.mark.parametrize("clear_inputs", [False, True])
 def test_comes_to_an_end_whatever_is_cleared(conversation, clear, keep, clear_inputs):
-    memory = {f"/memories/note_{n}.md": "Prefer short names." for n in range(5)} | {RACE_FILE: RACE.pattern}
+    memory = {f"/memories/note_{n}.md": "Prefer short names." for n in range(5)} | {RACE_FILE: RACE_NOTE}
     files = {"a.py": RACY, "b.py": RACY_ASYNC}
     talk = conversation(memory, files, edit=clear(keep, clear_tool_inputs=clear_inputs))
     answer = talk.ask("Review a.py and b.py", max_turns=40)
@@ -245,10 +257,7 @@ def test_comes_to_an_end_whatever_is_cleared(conversation, clear, keep, clear_in
         assert "did not stay in context" in answer
     else:
         assert "a.py, line 12" in answer and "b.py, lines 11-13" in answer
-        lines = [line for line in memory[RACE_FILE].splitlines() if line.startswith("Seen as")]
-        assert sorted(lines) == sorted(
-            {RACE.variants["unlocked-update"], RACE.variants["stale-read-across-await"]}
-        )
+        assert memory[RACE_FILE] == RACE_NOTE
 
 
 def test_same_prompt_same_reply_and_a_thought_with_each(conversation):
@@ -283,12 +292,6 @@ def test_remembers_a_sentence_and_quotes_it_later(conversation):
     answer = conversation(memory).ask("How does Ada pay for invoices?")
     assert "quoting memory" in answer
     assert "> Ada pays by invoice." in answer and "Bob" not in answer
-
-
-@pytest.mark.parametrize("category", CATEGORIES, ids=lambda c: c.key)
-def test_what_is_written_for_a_category_speaks_of_no_other(category):
-    text = category.pattern + "".join(category.variants.values())
-    assert [c.key for c in CATEGORIES if c.named_in(text)] == [category.key]
 
 
 def test_a_note_file_too_large_to_open_is_left_alone(conversation):

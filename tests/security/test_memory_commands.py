@@ -6,8 +6,12 @@ import re
 
 import pytest
 
+from memory_demo import code_review_demo
 from memory_demo.assistant import guarded_memory
-from memory_demo.code_review_demo import main
+
+
+def main(arguments):
+    return code_review_demo.main([*arguments, "--memory", "memory_storage"])
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import string
@@ -9,7 +10,10 @@ import pytest
 from attack_set import ATTACKS, stored_texts
 from detect_secrets.settings import get_settings, transient_settings
 
-from memory_demo.offline.categories import CATEGORIES
+from memory_demo.evaluation.records import SAMPLES
+from memory_demo.reviewer.checks import find_bugs, offers_of
+from memory_demo.reviewer.forms import CATEGORIES, FORMS
+from memory_demo.reviewer.notes import FILES_NOTE, file_line, lesson
 from memory_screens import instructions_screen, secrets_screen
 
 NOTE = "/memories/notes.md"
@@ -108,7 +112,7 @@ def test_a_secret_is_refused_in_the_middle_of_one_very_long_word():
         "The password: keep it out of logs. The api_key: read from the environment.",
         "postgres://{user}:{password}@host/db1",
         "See https://docs.python.org/3.12/library/asyncio-sync.html#asyncio.Lock",
-        "memory_demo/offline/rules/stale_read.py and tests/offline/test_API_streaming_v2.py::test_stops_after_2_events",
+        "memory_demo/reviewer/checks/stale_read.py and tests/offline/test_API_streaming_v2.py::test_stops_after_2_events",
         "Bound to 203.0.113.17:8080 in the sample.",
     ],
 )
@@ -139,9 +143,14 @@ def test_the_settings_of_a_caller_of_detect_secrets_are_neither_used_nor_changed
 
 @pytest.mark.parametrize("screen", [secrets_screen, instructions_screen])
 def test_what_the_reviewer_itself_writes_passes(screen):
+    sources = {path: path.read_text("utf-8") for path in sorted(SAMPLES.rglob("*.py"))}
     for category in CATEGORIES:
-        lines = "".join(f"{line}\n" for line in category.variants.values())
-        assert screen(f"/memories/{category.file}", f"{category.pattern}\n{lines}") is None
+        for source in sources.values():
+            found = [bug for bug in find_bugs(source) if FORMS[bug.form].category == category.key]
+            assert screen(f"/memories/{category.file}", lesson(category, found)) is None
+    for path, source in sources.items():
+        sha256 = hashlib.sha256(source.encode()).hexdigest()
+        assert screen(f"/memories/{FILES_NOTE}", file_line(path.name, sha256, offers_of(source))) is None
     readme = Path(__file__).resolve().parents[2] / "README.md"
     assert screen(NOTE, readme.read_text("utf-8")) is None
 

@@ -17,8 +17,9 @@ from anthropic.types.beta import BetaMemoryTool20250818Command
 from memory_demo import gateway
 from memory_demo.assistant import CONTEXT_MANAGEMENT, CodeReviewAssistant
 from memory_demo.demo_helpers import run_conversation_loop, run_conversation_loop_async
-from memory_demo.offline import OfflineAPI, review
+from memory_demo.offline import OfflineAPI
 from memory_demo.offline.__main__ import server_for
+from memory_demo.reviewer import review
 from memory_demo.settings import API_URL, Settings, SettingsError, connect
 from memory_tool import MemoryToolHandler
 
