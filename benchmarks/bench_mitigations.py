@@ -19,16 +19,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from memory_demo.reviewer.forms import CATEGORIES
 from memory_demo.reviewer.notes import lesson
-from memory_screens import instructions_screen, secrets_screen
+from memory_screens import SCREENS
 from memory_tool import MemoryToolHandler
 
 SIZE, TURNS, TARGET = 10_000, 80, 2.0
 TARGET_PATH = "/memories/target.md"
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "screens": {"screens": (secrets_screen, instructions_screen)},
+    "screens": {"screens": SCREENS},
     "history": {"history": True},
-    "both": {"screens": (secrets_screen, instructions_screen), "history": True},
+    "both": {"screens": SCREENS, "history": True},
 }
 
 

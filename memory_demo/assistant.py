@@ -267,8 +267,7 @@ def guarded_memory(
     path: str | Path = "./memory_storage", *, store: MemoryStore | None = None, proposal: str | None = None
 ) -> MemoryToolHandler:
     """Memory that refuses secrets and orders, and keeps a history to go back by; or a proposal to it."""
-    from memory_screens import instructions_screen, secrets_screen
+    from memory_screens import SCREENS
     from memory_tool import MemoryToolHandler
 
-    screens = (secrets_screen, instructions_screen)
-    return MemoryToolHandler(path, store=store, screens=screens, history=True, proposal=proposal)
+    return MemoryToolHandler(path, store=store, screens=SCREENS, history=True, proposal=proposal)
