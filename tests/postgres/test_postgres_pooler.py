@@ -10,7 +10,8 @@ from postgres_server import Server
 from memory_stores.postgres import PostgresStore
 
 pytestmark = pytest.mark.skipif(
-    "MEMORY_TEST_POOLER" not in os.environ, reason="there is no pooler here: .ci/postgres has one, and CI runs that"
+    "MEMORY_TEST_POOLER" not in os.environ,
+    reason="there is no pooler here: .ci/postgres has one, and CI runs that",
 )
 
 
