@@ -313,6 +313,10 @@ _TEXTS: dict[type[StoreError], str] = {
 }
 
 
+# What a path that the model chose can lead to; the rest of what the system refuses is for people to see in the log.
+_OF_THE_MODEL = (protocol.NotFound, protocol.NotADirectory, protocol.NameTooLong)
+
+
 def _answer(command: Callable[[], str]) -> dict[str, str]:
     try:
         return {"success": command()}
@@ -321,7 +325,7 @@ def _answer(command: Callable[[], str]) -> dict[str, str]:
     except UnicodeEncodeError:
         return {"error": "The input holds a lone surrogate, which is not text: remove it."}
     except StoreError as error:
-        if error.__cause__ is not None:
+        if error.__cause__ is not None and not isinstance(error, _OF_THE_MODEL):
             logger.warning("memory command failed", exc_info=True)
         text = _TEXTS[type(error)]
         shown = {"path": spelled(error.path), "limit": error.limit, "bytes": error.size}

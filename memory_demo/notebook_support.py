@@ -1,114 +1,175 @@
-"""What the notebook shows of a run: checks, tables of turns, figures. No behaviour of its own."""
+"""What the notebook shows of a run: checks, texts that fit the page, tables and figures. No behaviour of its own."""
 
 from __future__ import annotations
 
 import io
-from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Image
+from IPython.display import Image, Markdown
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from memory_demo.demo_helpers import Turn
+from memory_demo.evaluation.costs import TARIFFS, cost, cost_without_cache
+from memory_demo.evaluation.figures import CLEARED, GROUND, INK, KEPT
 
-# Two of Okabe and Ito's colours, told apart with any colour vision; text and frame are mid-grey, which is legible
-# on white and on a dark theme alike, as the figure itself is transparent.
-KEPT, CLEARED, INK = "#0072B2", "#E69F00", "#7f7f7f"
+COLUMNS = 100
+
+_LINES = ((CLEARED, "--"), (KEPT, "-"), ("#00684a", "-."), ("#7d3468", ":"))
 
 
-def offline_promise(offline: bool) -> Callable[[bool, str], None]:
-    """A check for what only the deterministic reviewer can promise: an assert offline, a remark with a live model."""
+def checker(offline: bool) -> Callable[[bool, str], None]:
+    """A check for what only a deterministic reviewer can promise: an assert offline, a remark with a live model."""
 
-    def promise(held: bool, claim: str) -> None:
+    def check(held: bool, claim: str) -> None:
         assert held or not offline, f"Not so: {claim}"
         print(f"{'Checked' if offline else 'This time' if held else 'Not this time'}: {claim}")
 
-    return promise
+    return check
 
 
-def turns_table(turns: Sequence[Turn]) -> pd.DataFrame:
-    """One row a turn: what was asked of the tools, and the input tokens before and after context editing."""
-    rows = [
-        {
-            "turn": number,
-            "tool calls": _in_short(turn) or "(answer)",
-            "before editing": turn.input_tokens + turn.cleared_input_tokens,
-            "cleared": turn.cleared_input_tokens,
-            "sent": turn.input_tokens,
-        }
-        for number, turn in enumerate(turns, start=1)
-    ]
-    return pd.DataFrame(rows).set_index("turn")
+def spending(offline: bool, spend: bool, model: str) -> Callable[[str, int, int], bool]:
+    """Whether a cell that makes many requests may run: always offline, live if `spend`. If not, it says what it takes."""
+
+    def may_run(what: str, requests: int, input_tokens: int) -> bool:
+        if offline or spend:
+            return True
+        tariff = TARIFFS.get(model)
+        dollars = f", ${input_tokens * tariff.price.input / 1e6:.2f} at most for input" if tariff else ""
+        print(
+            f"Skipped: {what} takes about {requests} requests{dollars}. Set SPEND = True at the top to run it."
+        )
+        return False
+
+    return may_run
 
 
-def _in_short(turn: Turn) -> str:
-    named = (
-        " ".join(filter(None, [call.name, call.input.get("command"), call.input.get("path")]))
-        for call in turn.tool_calls
+def wrapped(text: str, indent: str = "") -> str:
+    """Text as it is, with lines broken that are longer than the page is wide."""
+    lines = (
+        textwrap.wrap(
+            line,
+            COLUMNS,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}    ",
+            replace_whitespace=False,
+            break_on_hyphens=False,
+        )
+        or [""]
+        for line in text.expandtabs(4).splitlines()
     )
-    names = Counter(named)
-    return ", ".join(f"{name} x{times}" if times > 1 else name for name, times in names.items())
+    return "\n".join(part for parts in lines for part in parts)
+
+
+def print_notes(notes: Mapping[str, str]) -> None:
+    """Every note: its path, and its text."""
+    for path, text in notes.items():
+        print(f"--- {path}\n{wrapped(text)}")
+
+
+def python_code(source: str) -> Markdown:
+    """Source code with highlighting, wherever the notebook is shown."""
+    return Markdown(f"```python\n{source.strip()}\n```")
+
+
+def left(table: pd.DataFrame) -> Markdown:
+    """A table whose texts are flush left and whose numbers are flush right with thousands separated."""
+    columns = [str(table.index.name or ""), *map(str, table.columns)]
+    numeric = [False, *(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)]
+    rows = ([name, *values] for name, *values in table.itertuples())
+    lines = [columns, ["---:" if number else ":---" for number in numeric]]
+    lines += [[_cell(value) for value in row] for row in rows]
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _cell(value: object) -> str:
+    text = f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def session_row(turns: Sequence[Turn], model: str) -> dict[str, object]:
+    """What a session took: requests, input tokens, and dollars where the model's prices are known."""
+    tokens = [turn.input_tokens for turn in turns]
+    row: dict[str, object] = {
+        "requests": len(turns),
+        "input tokens": sum(tokens),
+        "largest request": max(tokens, default=0),
+    }
+    tariff = TARIFFS.get(model)
+    if tariff:
+        row["bill, cached"] = f"${cost(turns, tariff):.2f}"
+        row["bill, no cache"] = f"${cost_without_cache(turns, tariff):.2f}"
+    return row
 
 
 def show(figure: Figure, alt: str) -> Image:
     """A figure as an image with a text for who cannot see it, and the same bytes for the same figure."""
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(data, format="png", dpi=110, metadata={"Software": None}, facecolor=GROUND)
     plt.close(figure)
     return Image(data.getvalue(), alt=alt)
+
+
+def plot_sessions(sessions: Mapping[str, Sequence[Turn]], title: str) -> Figure:
+    """Input tokens of each request of some sessions, one line a session, named at its end."""
+    figure, axes = plt.subplots(figsize=(9, 4.2))
+    for (name, turns), (colour, line) in zip(sessions.items(), _LINES, strict=False):
+        tokens = [turn.input_tokens for turn in turns]
+        axes.plot(range(1, len(tokens) + 1), tokens, line, color=colour, linewidth=1.8)
+        axes.annotate(
+            name,
+            (len(tokens), tokens[-1]),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+        )
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("request")
+    axes.set_ylabel("input tokens of the request")
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0, right=axes.get_xlim()[1] * 1.22)
+    _finish(axes)
+    return figure
 
 
 def plot_tokens_per_turn(turns: Sequence[Turn], trigger: int) -> Figure:
     """Input tokens of each request: what was sent, and on top of it what context editing took out."""
     numbers = range(1, len(turns) + 1)
-    sent = [turn.input_tokens for turn in turns]
-    cleared = [turn.cleared_input_tokens for turn in turns]
+    sent, cleared = _tokens(turns)
     without = sum(sent) + sum(cleared)
     figure, axes = plt.subplots(figsize=(9, 4))
-    axes.bar(numbers, sent, color=KEPT, label="sent after editing")
-    axes.bar(numbers, cleared, bottom=sent, color=CLEARED, hatch="//", edgecolor="white", label="cleared")
+    axes.bar(numbers, sent, color=KEPT, label="sent")
+    axes.bar(numbers, cleared, bottom=sent, color=CLEARED, hatch="//", edgecolor=GROUND, label="cleared")
     axes.axhline(trigger, color=INK, linestyle="--", linewidth=1, label=f"trigger: {trigger:,} tokens")
     saved = sum(cleared) / without if without else 0
-    axes.set_title(f"Context editing kept {saved:.0%} of the input tokens out of this session's requests")
+    axes.set_title(
+        f"Clearing kept {saved:.0%} of this session's input tokens out of its requests", loc="left"
+    )
     axes.set_xlabel("request")
     axes.set_ylabel("input tokens")
     axes.legend(frameon=False, labelcolor=INK, loc="upper left")
-    return _finish(figure)
-
-
-def plot_cumulative_tokens(turns: Sequence[Turn]) -> Figure:
-    """Input tokens of a session so far, request by request, as sent and as they would be without clearing."""
-    sent = list(accumulate(turn.input_tokens for turn in turns))
-    without = list(accumulate(turn.input_tokens + turn.cleared_input_tokens for turn in turns))
-    numbers = range(1, len(turns) + 1)
-    figure, axes = plt.subplots(figsize=(9, 3.5))
-    axes.plot(numbers, without, color=CLEARED, linestyle="--", label="without clearing")
-    axes.plot(numbers, sent, color=KEPT, label="with clearing")
-    axes.set_title(
-        f"After {len(turns)} requests: {sent[-1]:,} input tokens with clearing, {without[-1]:,} without"
-    )
-    axes.set_xlabel("request")
-    axes.set_ylabel("input tokens so far")
-    axes.legend(frameon=False, labelcolor=INK, loc="upper left")
-    return _finish(figure)
-
-
-def _finish(figure: Figure) -> Figure:
-    """Legible on light and dark pages: no background, grey text and frame, thousands separated."""
-    figure.patch.set_alpha(0)
-    for axes in figure.axes:
-        axes.patch.set_alpha(0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.tick_params(colors=INK)
-        for spine in axes.spines.values():
-            spine.set_color(INK)
-        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-            text.set_color(INK)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
+    _finish(axes)
     return figure
+
+
+def _tokens(turns: Iterable[Turn]) -> tuple[list[int], list[int]]:
+    pairs = [(turn.input_tokens, turn.cleared_input_tokens) for turn in turns]
+    return [sent for sent, _ in pairs], [cleared for _, cleared in pairs]
+
+
+def _finish(axes: Axes) -> None:
+    """A ground of its own, dark text, thousands separated."""
+    axes.patch.set_facecolor(GROUND)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.tick_params(colors=INK)
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        text.set_color(INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.get_figure().tight_layout()  # type: ignore[union-attr]  # axes made by subplots have a figure

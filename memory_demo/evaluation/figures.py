@@ -12,12 +12,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from memory_demo.evaluation.ablation import AblationResult, RowSummary, labels_of, summarise
 from memory_demo.evaluation.long_conversation import LongReview, cumulative_input, summarise_size
-from memory_demo.notebook_support import CLEARED, INK, KEPT
+
+# On a ground of their own, so that pages light and dark show the same; contrast with it is 4.5 or more.
+GROUND, INK = "#f6f8fa", "#24292f"
+KEPT, CLEARED = "#0067a3", "#a84300"
 
 _STYLE: dict[Any, Any] = {
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
+    "figure.facecolor": GROUND,
+    "axes.facecolor": GROUND,
+    "savefig.facecolor": GROUND,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,

@@ -41,10 +41,17 @@ def known_words():
 def test_every_link_is_absolute_or_a_file_here():
     assert len(LINKS) > 3
     for link in LINKS:
-        assert link.startswith("https://") or (ROOT / link).exists(), link
-    assert not [link for link in LINKS if link.startswith("#")], (
-        "anchors differ between GitHub, VSCode and JupyterLab"
-    )
+        assert link.startswith(("https://", "#")) or (ROOT / link).exists(), link
+
+
+def test_every_anchor_is_one_in_github_vscode_and_jupyterlab():
+    """JupyterLab keeps capitals where the others do not, so headings that are linked to have none."""
+    anchors = {
+        heading.replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", TEXT, flags=re.M)
+        if heading.islower()
+    }
+    assert {link[1:] for link in LINKS if link.startswith("#")} <= anchors
 
 
 @pytest.mark.parametrize("span", SPANS)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from attack_set import ATTACKS
 
@@ -89,3 +92,12 @@ def test_a_frame_is_the_last_line_of_what_shows_stored_text(tmp_path):
     assert edited.endswith(f"\n{FRAME}") and "\n" not in FRAME
     assert FRAME not in str(framed.execute(command="view", path="/memories/none"))
     assert (plain.memory_root / "notes.md").read_text("utf-8") == "y\n"
+
+
+def test_every_row_about_poison_names_a_test():
+    root = Path(__file__).parents[2]
+    document = (root / "docs" / "threats.md").read_text("utf-8").partition("## Text that is poison")[2]
+    named = re.findall(r"`(tests/\w+/test_\w+\.py)::(test_\w+)`", document)
+    assert len(named) >= 10
+    for file, test in named:
+        assert f"def {test}(" in (root / file).read_text("utf-8"), (file, test)
