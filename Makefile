@@ -39,6 +39,7 @@ live: $(READY) ## ask the API what the stand-in asserts and record the notebook;
 bench: $(READY) ## time memory commands against the SDK and bare system calls, and what screens and journal add
 	$(BIN)/python benchmarks/bench_memory_tool.py
 	$(BIN)/python benchmarks/bench_mitigations.py
+	$(BIN)/python benchmarks/bench_postgres.py
 	$(BIN)/python benchmarks/bench_review.py
 	$(BIN)/python scripts/run_notebook.py memory_cookbook.ipynb --time
 

@@ -47,6 +47,8 @@ class History:
         keep: timedelta | int | None = None,
     ) -> None:
         self._store, self._answer = store, answer
+        # Asked once: to compare with a protocol takes as long as to read a file.
+        self._with_versions = store if isinstance(store, VersionedStore) else None
         self._created_by, self._keep = created_by, keep
 
     @contextlib.contextmanager
@@ -63,8 +65,8 @@ class History:
 
     def versions(self, path: str | None = None) -> list[Version]:
         """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given. Raises HistoryError."""
-        store = self._store
-        if not isinstance(store, VersionedStore):
+        store = self._with_versions
+        if store is None:
             return []
         return self._told(lambda: list(store.versions(None if path is None else parts(path))))
 
@@ -200,9 +202,9 @@ class History:
         return f", which begins after {begins.isoformat()}" if begins else ""
 
     def _versioned(self) -> VersionedStore:
-        if not isinstance(self._store, VersionedStore):
+        if self._with_versions is None:
             raise HistoryError("This store keeps no history.")
-        return self._store
+        return self._with_versions
 
 
 class RecordedChange:

@@ -46,7 +46,11 @@ def test_every_link_is_absolute_or_a_file_here():
 
 def test_every_anchor_is_one_in_github_vscode_and_jupyterlab():
     """JupyterLab keeps capitals where the others do not, so headings that are linked to have none."""
-    anchors = {heading.replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", TEXT, flags=re.M) if heading.islower()}
+    anchors = {
+        heading.replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", TEXT, flags=re.M)
+        if heading.islower()
+    }
     assert {link[1:] for link in LINKS if link.startswith("#")} <= anchors
 
 
