@@ -213,12 +213,13 @@ _SAYS_EXAMPLE = re.compile(
     r"|SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c|KMUFsIDTnFmyG3nMiGM6H9FNFUROf3wh7SmqJp-QV30",
     re.IGNORECASE,
 )
-_FILLER = re.compile(r"(.)\1{3,}|0123456789|1234567890?|abcdef(?:ghij[a-z]{0,16})?", re.IGNORECASE)
+_FILLER = re.compile(r"(.)\1{3,}|0123456789|1234567890|abcdefghijklmnop[a-z]{0,10}", re.IGNORECASE)
 
 
 def _is_example(token: str) -> bool:
-    """Whether a token says so itself, or is little more than a row of letters or digits."""
-    return bool(_SAYS_EXAMPLE.search(token)) or len(_FILLER.sub("", token)) < 16
+    """Whether a token says so itself, or is little more than one letter again and again, or the alphabet."""
+    rest = len(_FILLER.sub("", token))
+    return bool(_SAYS_EXAMPLE.search(token)) or (rest < 16 <= len(token) - rest)
 
 
 _PLACEHOLDERS = {

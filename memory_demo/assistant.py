@@ -266,8 +266,13 @@ def expected_input_tokens(sizes: Iterable[int]) -> int:
 def guarded_memory(
     path: str | Path = "./memory_storage", *, store: MemoryStore | None = None, proposal: str | None = None
 ) -> MemoryToolHandler:
-    """Memory that refuses secrets and orders, and keeps a history to go back by; or a proposal to it."""
-    from memory_screens import SCREENS
+    """Memory that screens what enters it, and keeps a history to go back by; or a proposal to it.
+
+    What enters a proposal is for a person to judge, beside the marks of the screens. A secret is refused there too: it
+    would be stored.
+    """
+    from memory_screens import SCREENS, secrets_screen
     from memory_tool import MemoryToolHandler
 
-    return MemoryToolHandler(path, store=store, screens=SCREENS, history=True, proposal=proposal)
+    screens = SCREENS if proposal is None else (secrets_screen,)
+    return MemoryToolHandler(path, store=store, screens=screens, history=True, proposal=proposal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.metadata
 import json
 import random
@@ -21,6 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich._emoji_codes import EMOJI  # rich has no public name for its table
 
+from memory_demo.evaluation.records import SAMPLES
+from memory_demo.reviewer.checks import find_bugs, offers_of
+from memory_demo.reviewer.forms import CATEGORIES, FORMS
+from memory_demo.reviewer.notes import FILES_NOTE, file_line, lesson
 from memory_screens import SCREENS, forged_turns_screen, hidden_text_screen, secrets_screen
 
 NOTE = "/memories/notes.md"
@@ -212,6 +217,18 @@ def test_the_descriptions_of_installed_packages_pass(screen):
     }
     assert sum(len(text) > 500 for text in texts.values()) > 50
     assert {name: reason for name, text in texts.items() if (reason := screen(NOTE, text))} == {}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_what_the_reviewer_itself_writes_passes(screen):
+    sources = {path: path.read_text("utf-8") for path in sorted(SAMPLES.rglob("*.py"))}
+    for category in CATEGORIES:
+        for source in sources.values():
+            found = [bug for bug in find_bugs(source) if FORMS[bug.form].category == category.key]
+            assert screen(f"/memories/{category.file}", lesson(category, found)) is None
+    for path, source in sources.items():
+        sha256 = hashlib.sha256(source.encode()).hexdigest()
+        assert screen(f"/memories/{FILES_NOTE}", file_line(path.name, sha256, offers_of(source))) is None
 
 
 @pytest.mark.parametrize("screen", SCREENS)
