@@ -60,7 +60,7 @@ def run_all(folder: Path, screenshot: Path | None = None) -> Seen:
         page.wait_for_function(_ENDED, timeout=SECONDS * 1000)
         seen = _look(page)
         if screenshot is not None and not seen.errors:
-            cell = page.locator(".jp-CodeCell", has_text="plot_tokens_per_turn(turns")
+            cell = page.locator(".jp-CodeCell", has_text="plot_sessions(")
             figure = cell.locator("img").first
             figure.scroll_into_view_if_needed()
             figure.screenshot(path=str(screenshot))
