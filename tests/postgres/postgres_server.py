@@ -23,8 +23,10 @@ ROLE = "memory_test_app"
 def a_server_directory() -> Iterator[Path]:
     """Not below pytest's own, which no other user may enter: where tests run as root, the server is another user."""
     directory = Path(tempfile.mkdtemp(prefix="pg-"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Server:

@@ -4,7 +4,7 @@ import itertools
 import re
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -44,8 +44,10 @@ LIMITS = {"max_file_bytes": 150, "max_files": 4, "max_total_bytes": 400}
 
 
 @pytest.fixture(scope="module")
-def disk() -> Path:
-    return Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+def disk() -> Iterator[Path]:
+    """Where flushes cost nothing, where there is such a place."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
+        yield Path(directory)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
