@@ -137,6 +137,7 @@ CATALOGUE: Sequence[Model] = (
         "Claude Opus 4.5",
         aliases=("claude-opus-4-5",),
         created_at="2025-11-01T00:00:00Z",
+        retires_at="2027-01-22T00:00:00Z",
         **{**_GENERATION_4_5, "efforts": ("low", "medium", "high")},
     ),
     _generation_4(
