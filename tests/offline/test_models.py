@@ -32,7 +32,8 @@ def test_a_page_before_a_model_ends_next_to_it():
 
 def test_models_are_filtered_by_lifecycle():
     assert [model.id for model in client().beta.models.list(lifecycle=["deprecated"])] == [
-        "claude-sonnet-4-5-20250929"
+        "claude-opus-4-5-20251101",
+        "claude-sonnet-4-5-20250929",
     ]
     assert list(client().models.list(lifecycle=["retired"])) == []
 
