@@ -290,9 +290,12 @@ def digest_of(file: int, digests: Digests | None = None) -> str:
 @contextlib.contextmanager
 def created(place: Place) -> Iterator[int]:
     """A new file that nobody sees yet, open for writing; what a killed process left there goes."""
-    with contextlib.suppress(FileNotFoundError):
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        file = place.open(flags)
+    except FileExistsError:
         place.unlink()
-    file = place.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        file = place.open(flags)
     try:
         yield file
     finally:
