@@ -39,10 +39,9 @@ def spending(offline: bool, spend: bool, model: str) -> Callable[[str, int, int]
         if offline or spend:
             return True
         tariff = TARIFFS.get(model)
-        dollars = f", ${input_tokens * tariff.price.input / 1e6:.2f} at most for input" if tariff else ""
-        print(
-            f"Skipped: {what} takes about {requests} requests{dollars}. Set SPEND = True at the top to run it."
-        )
+        dollars = f", ${input_tokens * tariff.price.input / 1e6:.2f} at most" if tariff else ""
+        takes = f"about {requests:,} requests with {input_tokens:,} input tokens{dollars}"
+        print(wrapped(f"Skipped: {what}, {takes}. To run it, set SPEND = True at the top."))
         return False
 
     return may_run
@@ -77,7 +76,9 @@ def python_code(source: str) -> Markdown:
 
 
 def left(table: pd.DataFrame) -> Markdown:
-    """A table whose texts are flush left and whose numbers are flush right with thousands separated."""
+    """A table whose texts are flush left and whose numbers are flush right with thousands separated; of no rows, nothing."""
+    if table.empty:
+        return Markdown("")
     columns = [str(table.index.name or ""), *map(str, table.columns)]
     numeric = [False, *(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)]
     rows = ([name, *values] for name, *values in table.itertuples())
