@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import anthropic
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Image, Markdown
@@ -45,6 +46,16 @@ def spending(offline: bool, spend: bool, model: str) -> Callable[[str, int, int]
         return False
 
     return may_run
+
+
+def models_that_clear(client: anthropic.Anthropic) -> list[str]:
+    """The models that can clear tool uses, as the server describes them; none where it describes none."""
+    try:
+        described = {info.id: info.capabilities for info in client.beta.models.list()}
+    except (anthropic.APIError, ValueError):
+        return []
+    edits = {name: can.context_management.clear_tool_uses_20250919 for name, can in described.items() if can}
+    return [name for name, edit in edits.items() if edit and edit.supported]
 
 
 def wrapped(text: str, indent: str = "") -> str:
