@@ -22,13 +22,13 @@ from memory_stores.confined import (
     Digests,
     Directory,
     Place,
+    StoreErrors,
     Tree,
     chunks_of,
     created,
     digest_of,
     opened,
     remove_all,
-    store_errors,
     write_flushed,
 )
 from memory_stores.protocol import (
@@ -275,7 +275,7 @@ class FileVersions:
         return self._connection
 
     def _opened_to_write(self) -> sqlite3.Connection:
-        with store_errors(), _sqlite_errors():
+        with StoreErrors(), _sqlite_errors():
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if self._directory.is_symlink():
                 raise NotAFile
