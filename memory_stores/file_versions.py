@@ -108,7 +108,7 @@ class FileVersions:
             return _time(oldest[0] or pruned[0]) if pruned else None
 
     def exist(self) -> bool:
-        return self._file.exists()
+        return Place(None, str(self._file)).looked().found is not None
 
     def has(self, change_id: str) -> bool:
         return next(self.select(None, change_id, None), None) is not None

@@ -341,7 +341,7 @@ class FileChange:
         if self._recorded:
             self._versions.commit()
         elif self._put_aside:
-            self._note("committed", ())
+            self._log.note(step="committed", path=[])
         self._committed = True
         try:
             self._clean_up([name for _, name in self._put_aside], self._recorded)
