@@ -388,13 +388,14 @@ class DraftChange(_View):
         if self.find(new) is not None:
             raise Occupied(new)
         self._check_parents(new)
-        files = [entry.path for entry in self._files(source)]
-        if source.is_directory and not files:
-            self._make_directory(new)
-        for file in files:
-            data = self.read(file)
-            self._remove(Entry(file, len(data)))
-            self.write((*new, *file[len(old) :]), data)
+        for entry in list(self.entries(old)) if source.is_directory else [source]:
+            target = (*new, *entry.path[len(old) :])
+            if entry.is_directory:
+                self._make_directory(target)
+                continue
+            data = self.read(entry.path)
+            self._remove(Entry(entry.path, len(data)))
+            self.write(target, data)
         if source.is_directory:
             self._remove(source)
 

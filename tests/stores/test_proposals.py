@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memory_stores import FileStore
@@ -207,6 +207,16 @@ STEPS = st.lists(
 )
 
 
+EMPTY_DIRECTORY_MOVED = [
+    ("write", ("b", "c", "b"), b""),
+    ("move", ("b", "c"), ("c", "b")),
+    ("remove", ("c", "b", "b")),
+    ("write", ("c", "a"), b""),
+    ("move", ("c",), ("b", "a")),
+]
+
+
+@example(before=[], proposed=EMPTY_DIRECTORY_MOVED)
 @settings(max_examples=60, deadline=None)
 @given(before=STEPS, proposed=STEPS)
 def test_a_draft_is_what_the_memory_would_be(
