@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from memory_demo.assistant import guarded_memory
 from memory_demo.console import connect_reviewer, say
 from memory_demo.memory_view import as_proposed
-from memory_demo.proposal_file import write_proposal
 from memory_demo.review_report import Report, as_document, as_json, as_name, counted, printable
 from memory_demo.review_run import Outcome, carry_out
 from memory_demo.review_targets import CommandError, Selection, Target, changed_files, named_files
@@ -195,6 +194,8 @@ def _hand_on(arguments: argparse.Namespace) -> None:
     if arguments.format == "github" and not _shown(as_proposed(files)):
         raise CommandError("What was proposed is too long for a summary, so it is not handed on.")
     if arguments.to is not None:
+        from memory_demo.proposal_file import write_proposal
+
         write_proposal(arguments.to, arguments.propose, files)
 
 
