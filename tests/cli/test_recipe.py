@@ -20,11 +20,11 @@ from typing import NamedTuple
 import pytest
 import yaml
 from markdown_it import MarkdownIt
+from proposing import LESSON, NOTE, learns, proposal, remember
 from scripted_reviewer import scripted
 
 from memory_demo.assistant import guarded_memory
 from memory_demo.memory_view import read_notes
-from memory_demo.offline import Reply
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / ".github" / "workflows" / "review.yml.example"
@@ -142,6 +142,10 @@ class Runner:
                 with zipfile.ZipFile(self.artifact, "w") as archive:
                     archive.write(path, Path(path).name)
 
+    def has_uploaded(self, document):
+        with zipfile.ZipFile(self.artifact, "w") as archive:
+            archive.writestr("proposal.json", json.dumps(document))
+
     def merge(self, **changes):
         """Run the job on main after a merge, with GitHub's answers as they are then but for what a test changes."""
         answers = {"pulls": [PULL], "runs": [RUN], "artifacts": [ARTIFACT] if self.artifact.exists() else []}
@@ -156,6 +160,7 @@ class Runner:
                     "repos/acme/shop/actions/runs/70/artifacts?name=proposal-17": {
                         "artifacts": answers["artifacts"]
                     },
+                    "repos/acme/shop/actions/runs/71/artifacts?name=proposal-17": {"artifacts": []},
                     "repos/acme/shop/actions/artifacts/7/zip": str(self.artifact),
                 }
             ),
@@ -168,6 +173,7 @@ class Runner:
 
 
 HEAD, MERGE = "a1" * 20, "c3" * 20
+NAME = f"pull request 17 at {HEAD}"
 REPOSITORY = {"full_name": "acme/shop"}
 PULL = {"number": 17, "merge_commit_sha": MERGE, "head": {"sha": HEAD, "repo": REPOSITORY}}
 RUN = {
@@ -176,6 +182,7 @@ RUN = {
     "run_started_at": "2026-11-24T17:00:00Z",
     "head_repository": REPOSITORY,
 }
+LATER = {**RUN, "id": 71, "run_started_at": "2026-11-24T18:00:00Z"}
 ARTIFACT = {"id": 7, "expired": False}
 
 
@@ -208,7 +215,7 @@ def commands(tmp_path):
     scripts = {
         "memory-review": f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n{start}\n",
         "pip": f'#!/bin/sh\necho "$@" > {tmp_path}/installed\n',
-        "gh": f"#!{sys.executable} -I\nANSWERS = {str(tmp_path / 'api.json')!r}\n{GH}",
+        "gh": f"#!/bin/sh\nANSWERS={tmp_path}/api.json\n{GH}",
     }
     for name, text in scripts.items():
         (folder / name).write_text(text, "utf-8")
@@ -217,17 +224,13 @@ def commands(tmp_path):
 
 
 # `gh api PATH [--jq FILTER]`: a text among the answers is the file that GitHub would send.
-GH = """
-import json, os, pathlib, subprocess, sys
-assert sys.argv[1] == "api" and os.environ["GH_TOKEN"] == "token"
-answers = json.loads(pathlib.Path(ANSWERS).read_text("utf-8"))
-if sys.argv[2] not in answers:
-    sys.exit(f"gh: Not Found (HTTP 404): {sys.argv[2]}")
-answer = answers[sys.argv[2]]
-if isinstance(answer, str):
-    sys.stdout.buffer.write(pathlib.Path(answer).read_bytes())
-else:
-    sys.exit(subprocess.run(["jq", "-r", sys.argv[4]], input=json.dumps(answer).encode()).returncode)
+GH = """\
+[ "$1 $GH_TOKEN" = "api token" ] || exit 4
+answer=$(jq -er --arg path "$2" '.[$path]' "$ANSWERS") || { echo "gh: Not Found (HTTP 404)" >&2; exit 1; }
+case $2 in
+*/zip) cat "$answer" ;;
+*) printf '%s' "$answer" | jq -r "$4" ;;
+esac
 """
 
 HOSTILE = {
@@ -277,6 +280,9 @@ def test_a_good_branch_passes_and_a_bug_alone_is_1(pull_request, runner, serve, 
     live = serve(scripted(finds_the_update))
     checkout = pull_request({"app.py": GOOD, "old.py": BAD}, {"app.py": "n = 2\n", "README.md": "More.\n"})
     assert runner.run("review", cwd=checkout, **live).codes["review the change"] == 0
+    assert not runner.artifact.exists(), "nothing was learnt, so nothing is proposed"
+    merged = ["git", "fetch", "--quiet", "origin", "merge:refs/remotes/origin/main"]
+    subprocess.run(merged, cwd=checkout, check=True)  # a review that runs again has the same to review
     (checkout / "app.py").write_text(BAD, "utf-8")
     assert runner.run("review", cwd=checkout, **live).codes["review the change"] == 1
     assert "git+https://github.com/OWNER/memory-cookbook@COMMIT" in (tmp_path / "installed").read_text(
@@ -305,35 +311,6 @@ def test_a_pull_request_saves_no_memory_and_the_key_is_near_one_step_alone(runne
     assert "secrets." not in str(jobs["approve"]) + str(jobs["review"]["env"])
     granted = [runner.recipe["permissions"], *(job["permissions"] for job in jobs.values())]
     assert {right for rights in granted for right in rights.values()} == {"read"}
-
-
-LESSON = "Hold a lock around each update."
-NOTE = f"""{LESSON}
-```
-</pre></details><img src=x onerror=alert(1)> <!-- ]]> &lt;
-@everyone [a link](javascript:alert(1)) #1 https://example.com :tada: **bold** ~~~~ $$x$$
-::error::forged
-##[error]forged
-hidden \u202e\u200b
-"""
-
-
-def learns(text, path="/memories/races.md"):
-    """A reviewer that writes a note before it reviews."""
-    review = scripted(finds_the_update)
-
-    def respond(prompt):
-        said = [block for message in prompt.messages[1:] for block in message["content"]]
-        if any(block.get("name") == "memory" for block in said if isinstance(block, dict)):
-            return review(prompt)
-        given = {"command": "create", "path": path, "file_text": text}
-        return Reply(({"type": "tool_use", "name": "memory", "input": given},))
-
-    return respond
-
-
-def remember(base, path, text):
-    assert "success" in guarded_memory(base).execute(command="create", path=path, file_text=text)
 
 
 def contents(folder):
@@ -365,7 +342,7 @@ def proposed(pull_request, runner, serve):
     remember(runner.base, "/memories/races.md", "Races: none known.\n")
     checkout = pull_request({"app.py": GOOD}, {"app.py": BAD})
     before = contents(runner.base)
-    done = runner.run("review", cwd=checkout, **serve(learns(NOTE)))
+    done = runner.run("review", cwd=checkout, **serve(learns(NOTE, scripted(finds_the_update))))
     assert done.codes["review the change"] == 1, done.printed
     assert contents(runner.base) == before
     return done
@@ -380,7 +357,7 @@ def test_what_a_pull_request_proposes_is_shown_and_the_merge_approves_it(propose
     for line in (proposed.printed + html.unescape(proposed.summary)).splitlines():
         assert "##[" not in line and not line.lstrip().startswith("::error::forged")
 
-    done = runner.merge()
+    done = runner.merge(pulls=[{**PULL, "number": 16}, PULL])
     assert done.codes["approve what was merged"] == 0, done.printed
     assert done.summary == "What pull request 17 proposed is in the memory, approved by ada.\n"
     assert runner.notes() == {"/memories/races.md": NOTE}
@@ -391,36 +368,17 @@ def test_what_a_pull_request_proposes_is_shown_and_the_merge_approves_it(propose
     assert list(guarded_memory(runner.base).proposals.list()) == []
 
 
-def test_the_first_merge_makes_the_memory(pull_request, runner, serve):
-    checkout = pull_request({"app.py": GOOD}, {"app.py": "n = 1\n"})
-    assert (
-        runner.run("review", cwd=checkout, **serve(learns("Nothing yet.\n"))).codes["review the change"] == 0
-    )
-    assert not runner.base.exists()
-    assert runner.merge().codes["approve what was merged"] == 0
-    assert runner.notes() == {"/memories/races.md": "Nothing yet.\n"}
-
-
-def test_a_note_that_changed_meanwhile_is_not_overwritten_and_another_review_helps(
-    proposed, runner, serve, tmp_path
-):
+def test_a_note_that_changed_meanwhile_is_not_overwritten(runner):
     remember(runner.base, "/memories/races.md", "Races: one.\n")
     before = contents(runner.base)
+    runner.has_uploaded(proposal(NAME, path="/memories/races.md", before="Races: none known.\n", after=NOTE))
     done = runner.merge()
     assert done.codes["approve what was merged"] == 1
     assert contents(runner.base) == before
     assert "races.md was changed since" in done.printed and "Races: one." in done.printed
-    assert done.summary.startswith("Nothing that pull request 17 proposed was approved;")
-    assert NOTE.splitlines()[2] not in done.summary
     assert not re.search(r"^\s*::|##\[", done.printed, re.M)
-
-    git = ["git", "-C", tmp_path / "checkout"]
-    subprocess.run([*git, "fetch", "--quiet", "origin", "merge:refs/remotes/origin/main"], check=True)
-    again = runner.run("review", cwd=tmp_path / "checkout", **serve(learns(LESSON)))
-    assert again.codes["review the change"] == 1, "it is reviewed as before the merge"
-    assert "-Races: one." in again.summary
-    assert runner.merge().codes["approve what was merged"] == 0
-    assert runner.notes() == {"/memories/races.md": LESSON}
+    assert done.summary.startswith("Nothing that pull request 17 proposed was approved; the log says why.")
+    assert LESSON not in done.summary and done.summary.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -433,6 +391,7 @@ def test_a_note_that_changed_meanwhile_is_not_overwritten_and_another_review_hel
             "Pull request 17 proposed nothing to the memory.",
         ),
         ({"runs": []}, 0, "Pull request 17 proposed nothing to the memory."),
+        ({"runs": [RUN, LATER]}, 0, "Pull request 17 proposed nothing to the memory."),
         ({"runs": [{**RUN, "head_repository": None}]}, 0, "Pull request 17 proposed nothing to the memory."),
         ({"runs": [{**RUN, "status": "in_progress"}]}, 1, "The review of pull request 17 is not over."),
         ({"pulls": []}, 0, "This push merged no pull request"),
@@ -441,19 +400,9 @@ def test_a_note_that_changed_meanwhile_is_not_overwritten_and_another_review_hel
     ],
 )
 def test_when_there_is_nothing_to_approve_the_job_says_why(runner, changes, code, said):
-    remember(runner.base, "/memories/races.md", "Races: none known.\n")
-    before = contents(runner.base)
     done = runner.merge(**{"artifacts": [ARTIFACT], **changes})
     assert done.codes["approve what was merged"] == code
     assert done.summary.startswith(said) and done.summary.count("\n") == 1
-    assert contents(runner.base) == before
-
-
-def test_a_review_that_learns_nothing_proposes_nothing(pull_request, runner, serve):
-    checkout = pull_request({"app.py": GOOD}, {"app.py": "n = 1\n"})
-    runner.run("review", cwd=checkout, **serve(scripted(finds_the_update)))
-    assert not runner.artifact.exists()
-    assert runner.merge().codes["approve what was merged"] == 0
     assert not runner.base.exists()
 
 
@@ -467,7 +416,7 @@ def test_of_an_artifact_one_file_is_read_whatever_else_is_in_it(runner, tmp_path
     remember(runner.base, "/memories/races.md", "Races: none known.\n")
     before = contents(runner.base)
     canary, secret = tmp_path / "canary", tmp_path / "secret"
-    secret.write_text(json.dumps(proposal()), "utf-8")
+    secret.write_text(json.dumps(proposal(NAME)), "utf-8")
     with zipfile.ZipFile(runner.artifact, "w") as archive:
         archive.writestr(member("../canary"), "x")
         archive.writestr(member(str(canary)), "x")
@@ -479,20 +428,6 @@ def test_of_an_artifact_one_file_is_read_whatever_else_is_in_it(runner, tmp_path
     assert "proposal.json does not hold a proposal" in done.printed
     assert not canary.exists() and not list(tmp_path.rglob("planted.md"))
     assert contents(runner.base) == before
-
-
-def proposal(name=f"pull request 17 at {HEAD}", **file):
-    usual = {"path": "/memories/new.md", "before": None, "after": "New.\n"}
-    return {"proposal": name, "files": [{**usual, **file}]}
-
-
-def test_the_proposal_of_another_review_is_not_approved(runner):
-    with zipfile.ZipFile(runner.artifact, "w") as archive:
-        archive.writestr("proposal.json", json.dumps(proposal(f"pull request 16 at {HEAD}")))
-    done = runner.merge()
-    assert done.codes["approve what was merged"] == 1
-    assert "holds the proposal 'pull request 16 at" in done.printed
-    assert not runner.base.exists()
 
 
 LINT = """
