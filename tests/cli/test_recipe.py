@@ -260,6 +260,10 @@ def test_a_hostile_branch_is_found_named_and_runs_nothing(pull_request, runner, 
     canary = f"from pathlib import Path\nPath({str(tmp_path / 'canary')!r}).touch()\n"
     shadows = {f"{name}.py": canary for name in SHADOWS}
     checkout = pull_request({"app.py": GOOD}, {**HOSTILE, **shadows})
+    merged = ["git", "fetch", "--quiet", "origin", "merge:refs/remotes/origin/main"]
+    subprocess.run(
+        merged, cwd=checkout, check=True
+    )  # a review that runs again after the merge has as much to do
     codes, printed, summary = runner.run("review", cwd=checkout, **serve(scripted(finds_the_update)))
     assert codes == {"install the reviewer": 0, "review the change": 2}
     assert not (tmp_path / "canary").exists()
@@ -281,8 +285,6 @@ def test_a_good_branch_passes_and_a_bug_alone_is_1(pull_request, runner, serve, 
     checkout = pull_request({"app.py": GOOD, "old.py": BAD}, {"app.py": "n = 2\n", "README.md": "More.\n"})
     assert runner.run("review", cwd=checkout, **live).codes["review the change"] == 0
     assert not runner.artifact.exists(), "nothing was learnt, so nothing is proposed"
-    merged = ["git", "fetch", "--quiet", "origin", "merge:refs/remotes/origin/main"]
-    subprocess.run(merged, cwd=checkout, check=True)  # a review that runs again has the same to review
     (checkout / "app.py").write_text(BAD, "utf-8")
     assert runner.run("review", cwd=checkout, **live).codes["review the change"] == 1
     assert "git+https://github.com/OWNER/memory-cookbook@COMMIT" in (tmp_path / "installed").read_text(
