@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # A build never spends a key that happens to be in the environment.
 notebook test evaluate bench: export MEMORY_COOKBOOK_OFFLINE := 1
 
-.PHONY: help notebook test check lab evaluate live bench lock clean
+.PHONY: help notebook html test check lab evaluate live bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,6 +16,10 @@ help: ## list the targets
 
 notebook: $(READY) ## run memory_cookbook.ipynb top to bottom and save it with its outputs
 	$(BIN)/python scripts/run_notebook.py memory_cookbook.ipynb
+
+# Of the templates, "classic" is the one that keeps the figures' alt texts.
+html: $(READY) ## export memory_cookbook.ipynb as it is saved to memory_cookbook.html
+	$(BIN)/jupyter nbconvert --to html --template classic memory_cookbook.ipynb
 
 test: $(READY) ## run every test: pytest for the package, nbmake for the notebook
 	$(BIN)/python -m pytest -n auto --dist loadfile --nbmake tests memory_cookbook.ipynb
@@ -49,7 +53,7 @@ lock: $(READY) ## resolve pyproject.toml into requirements.lock, for every platf
 	    --upgrade --all-extras pyproject.toml --output-file requirements.lock
 
 clean: ## remove the virtual environment and everything generated
-	rm -rf $(VENV) demo_memory memory_storage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) memory_cookbook.html demo_memory memory_storage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'

@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import anthropic
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Image, Markdown
@@ -39,13 +40,22 @@ def spending(offline: bool, spend: bool, model: str) -> Callable[[str, int, int]
         if offline or spend:
             return True
         tariff = TARIFFS.get(model)
-        dollars = f", ${input_tokens * tariff.price.input / 1e6:.2f} at most for input" if tariff else ""
-        print(
-            f"Skipped: {what} takes about {requests} requests{dollars}. Set SPEND = True at the top to run it."
-        )
+        dollars = f", ${input_tokens * tariff.price.input / 1e6:.2f} at most" if tariff else ""
+        takes = f"about {requests:,} requests with {input_tokens:,} input tokens{dollars}"
+        print(wrapped(f"Skipped: {what}, {takes}. To run it, set SPEND = True at the top."))
         return False
 
     return may_run
+
+
+def models_that_clear(client: anthropic.Anthropic) -> list[str]:
+    """The models that can clear tool uses, as the server describes them; none where it describes none."""
+    try:
+        described = {info.id: info.capabilities for info in client.beta.models.list()}
+    except (anthropic.APIError, ValueError):
+        return []
+    edits = {name: can.context_management.clear_tool_uses_20250919 for name, can in described.items() if can}
+    return [name for name, edit in edits.items() if edit and edit.supported]
 
 
 def wrapped(text: str, indent: str = "") -> str:
@@ -77,7 +87,9 @@ def python_code(source: str) -> Markdown:
 
 
 def left(table: pd.DataFrame) -> Markdown:
-    """A table whose texts are flush left and whose numbers are flush right with thousands separated."""
+    """A table whose texts are flush left and whose numbers are flush right with thousands separated; of no rows, nothing."""
+    if table.empty:
+        return Markdown("")
     columns = [str(table.index.name or ""), *map(str, table.columns)]
     numeric = [False, *(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)]
     rows = ([name, *values] for name, *values in table.itertuples())

@@ -52,15 +52,18 @@ _ERRORS: dict[int, type[StoreError]] = (
 )
 
 
-@contextlib.contextmanager
-def store_errors(path: Path = ()) -> Iterator[None]:
-    """Turn what the system refuses into the errors of a store; the cause stays attached for the log."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _ERRORS:
-            raise _ERRORS[error.errno](path) from error
-        raise
+class StoreErrors:
+    """A context that turns what the system refuses into the errors of a store; the cause stays attached for the log."""
+
+    def __init__(self, path: Path = ()) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError) and error.errno in _ERRORS:
+            raise _ERRORS[error.errno](self._path) from error
 
 
 class Place(NamedTuple):
@@ -92,11 +95,12 @@ class Place(NamedTuple):
 
     def looked(self) -> Place:
         """The same place with what is there now."""
+        found: os.stat_result | None
         try:
             found = os.stat(self.name, dir_fd=self.dir_fd, follow_symlinks=False)
         except FileNotFoundError:
-            return self._replace(found=None)
-        return self._replace(found=found)
+            found = None
+        return Place(self.dir_fd, self.name, found)
 
     def open(self, flags: int) -> int:
         return os.open(self.name, flags | FLAGS, 0o600, dir_fd=self.dir_fd)
@@ -132,6 +136,9 @@ class Directory:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
 
@@ -162,32 +169,30 @@ class Tree:
 
         Raises NotADirectory where a part above `path` is missing or not a directory, Gone without the root.
         """
-        with store_errors(path), contextlib.ExitStack() as stack:
-            try:
-                directory = stack.enter_context(Directory(self._top))
-            except FileNotFoundError:
-                raise Gone from None
-            for depth, name in enumerate(path[:-1], 1):
-                place = directory.place(name)
+        with StoreErrors(path), self._parent(path, make) as directory:
+            yield directory.find(path[-1] if path else ".")
+
+    def _parent(self, path: Path, make: Callable[[Place, Path], None] | None) -> Directory:
+        try:
+            directory = Directory(self._top)
+        except FileNotFoundError:
+            raise Gone from None
+        for depth, name in enumerate(path[:-1], 1):
+            with directory as outer:
+                place = outer.place(name)
                 try:
-                    inner = Directory(place)
+                    directory = Directory(place)
                 except FileNotFoundError:
                     if make is None:
                         raise
                     make(place, path[:depth])
-                    inner = Directory(place)
-                stack.close()  # the outer one is not needed any more
-                directory = stack.enter_context(inner)
-            place = directory.find(path[-1] if path else ".")
-            yield place
+                    directory = Directory(place)
+        return directory
 
     def find(self, path: Path) -> Entry | None:
-        try:
-            with self.at(path) as place:
-                if place.is_file or place.is_directory:
-                    return Entry(path, place.size, place.is_directory)
-        except NotADirectory:
-            pass
+        with contextlib.suppress(NotADirectory), self.at(path) as place:
+            if place.is_file or place.is_directory:
+                return Entry(path, place.size, place.is_directory)
         return None
 
     def read(self, path: Path) -> bytes:
@@ -206,14 +211,16 @@ class Tree:
 
     def entries(self, path: Path, depth: int | None) -> Iterator[Entry]:
         """The directory and what is below it, each directory before what it holds; no links or special files."""
-        if self.find(path) is None:
-            raise NotFound(path)
-        with self.at(path) as place:
+        with contextlib.ExitStack() as stack:
+            try:
+                place = stack.enter_context(self.at(path))
+            except NotADirectory:
+                raise NotFound(path) from None
             if not place.is_directory:
-                raise NotADirectory(path)
+                raise (NotADirectory if place.is_file else NotFound)(path)
             yield Entry(path, place.size, True)
-            with Directory(place) as directory:
-                yield from _below(directory, path, sys.maxsize if depth is None else depth)
+            directory = stack.enter_context(Directory(place))
+            yield from _below(directory, path, sys.maxsize if depth is None else depth)
 
 
 def _below(directory: Directory, path: Path, depth: int) -> Iterator[Entry]:

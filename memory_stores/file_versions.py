@@ -22,13 +22,13 @@ from memory_stores.confined import (
     Digests,
     Directory,
     Place,
+    StoreErrors,
     Tree,
     chunks_of,
     created,
     digest_of,
     opened,
     remove_all,
-    store_errors,
     write_flushed,
 )
 from memory_stores.protocol import (
@@ -108,7 +108,7 @@ class FileVersions:
             return _time(oldest[0] or pruned[0]) if pruned else None
 
     def exist(self) -> bool:
-        return self._file.exists()
+        return Place(None, str(self._file)).looked().found is not None
 
     def has(self, change_id: str) -> bool:
         return next(self.select(None, change_id, None), None) is not None
@@ -275,7 +275,7 @@ class FileVersions:
         return self._connection
 
     def _opened_to_write(self) -> sqlite3.Connection:
-        with store_errors(), _sqlite_errors():
+        with StoreErrors(), _sqlite_errors():
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if self._directory.is_symlink():
                 raise NotAFile

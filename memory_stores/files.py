@@ -17,12 +17,13 @@ import itertools
 import logging
 import os
 import re
+import secrets
 import sys
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path as FilePath
+from typing import Self
 
 from filelock import lock_descriptor, unlock_descriptor
 
@@ -31,13 +32,13 @@ from memory_stores.confined import (
     Digests,
     Directory,
     Place,
+    StoreErrors,
     Tree,
     chunks_of,
     created,
     opened,
     remove_all,
     rename_to_free_name,
-    store_errors,
     swapped,
     write_flushed,
 )
@@ -115,13 +116,8 @@ class FileStore:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[FileChange]:
-        with self._writing(LOCK_SECONDS) as change:
-            try:
-                yield change
-                change.commit()
-            except BaseException:
-                change.roll_back()
-                raise
+        with self._locked(LOCK_SECONDS), self._begun() as change:
+            yield change
 
     def versions(
         self, path: Path | None = None, *, change_id: str | None = None, after: datetime | None = None
@@ -164,7 +160,7 @@ class FileStore:
 
     def erase(self) -> None:
         """Remove the tenant: files, versions, all, and its directory if nothing else lies in it."""
-        with self._locked(LOCK_SECONDS), store_errors():
+        with self._locked(LOCK_SECONDS), StoreErrors():
             self._versions.close()
             own = [path.name for path in self.directory.iterdir() if path.name.startswith(".memory.")]
             for name in ("memories", *own):
@@ -175,35 +171,19 @@ class FileStore:
     def _recover(self) -> None:
         """Take back the change of a process that was killed, unless a writer is at work."""
         if is_under_way(self._state):
-            with contextlib.suppress(StoreError), self._writing(0):
+            with contextlib.suppress(StoreError), self._locked(0), self._begun():
                 pass
 
-    @contextlib.contextmanager
-    def _writing(self, seconds: float) -> Iterator[FileChange]:
-        """A change under the lock, once what a killed process left is brought to its end."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._locked(seconds))
-            with store_errors():
-                log = stack.enter_context(contextlib.closing(UndoLog(self._state)))
-                staging = stack.enter_context(self._staging_directory())
-                staged = Tree(self._staged.name)
-                change = FileChange(str(self.root), self._versions, log, staging, staged, self.limits)
-                change.recover()
-            yield change
-
-    def _staging_directory(self) -> Directory:
-        with contextlib.suppress(FileNotFoundError):
-            return Directory(self._staged)
-        self._staged.make()
-        return Directory(self._staged)
+    def _begun(self) -> FileChange:
+        with StoreErrors():
+            return FileChange(str(self.root), self._versions, UndoLog(self._state), self._staged, self.limits)
 
     @contextlib.contextmanager
     def _locked(self, seconds: float) -> Iterator[None]:
         """Hold the lock that all threads and processes on the directory share."""
         deadline = time.monotonic() + seconds
         while True:
-            with store_errors():
-                lock = self._open_lock()
+            lock = self._open_lock()
             try:
                 while not lock_descriptor(lock, blocking=False):
                     if time.monotonic() >= deadline:
@@ -219,36 +199,75 @@ class FileStore:
                 os.close(lock)
 
     def _open_lock(self) -> int:
-        try:
-            return os.open(self._lock, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
-        except FileNotFoundError:
-            raise Gone from None
+        with StoreErrors():
+            try:
+                return os.open(self._lock, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
+            except FileNotFoundError:
+                raise Gone from None
 
 
 class FileChange:
-    """One change under the lock, carried out step by step; the undo log says how to take each step back."""
+    """One change under the lock, carried out step by step; the undo log says how to take each step back.
+
+    As a context it first brings to its end what a killed process left, and last keeps the change or takes it back.
+    """
 
     def __init__(
         self,
         root: str,
         versions: FileVersions,
         log: UndoLog,
-        staging: Directory,
-        staged_tree: Tree,
+        staged: Place,
         limits: Limits,
     ) -> None:
         self._digests: Digests = {}
         self._tree, self._versions, self._log = Tree(root, self._digests), versions, log
-        self._staging, self._staged_tree = staging, staged_tree
+        self._staged = staged
+        self._opened_staging: Directory | None = None
         self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
-        self._id = uuid.uuid4().hex
+        self._id = secrets.token_hex(16)
         self._usage = self._usage_before = log.usage()
         self._recorded = self._committed = False
         self._read: set[Path] = set()
-        self._displaced: list[tuple[Path, str]] = []
+        self._put_aside: list[tuple[Path, str]] = []
         self._names = map(str, itertools.count())
         self._steps: list[Step] = []
-        log.begin(self._id)
+
+    def __enter__(self) -> Self:
+        try:
+            with StoreErrors():
+                self._recover()
+                self._log.begin(self._id)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            try:
+                self._roll_back()
+            finally:
+                self._close()
+
+    def _close(self) -> None:
+        self._log.close()
+        if self._opened_staging is not None:
+            self._opened_staging.close()
+
+    @property
+    def _staging(self) -> Directory:
+        """The directory of staged files, opened when it is first needed."""
+        if self._opened_staging is None:
+            try:
+                self._opened_staging = Directory(self._staged)
+            except FileNotFoundError:
+                self._staged.make()
+                self._opened_staging = Directory(self._staged)
+        return self._opened_staging
 
     def find(self, path: Path) -> Entry | None:
         return self._tree.find(path)
@@ -315,22 +334,22 @@ class FileChange:
         self._note_recorded()
         self._versions.begin(begins)
 
-    def commit(self) -> None:
+    def _commit(self) -> None:
         """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
         if not self._steps:
             return
         if self._recorded:
             self._versions.commit()
-        elif self._displaced:
-            self._note("committed", ())
+        elif self._put_aside:
+            self._log.note(step="committed", path=[])
         self._committed = True
         try:
-            self._clean_up(self._steps)
+            self._clean_up([name for _, name in self._put_aside], self._recorded)
             self._log.end(self._usage)
         except OSError:
             logger.exception("a change is kept, and the next one will clean up after it")
 
-    def roll_back(self) -> None:
+    def _roll_back(self) -> None:
         """Take back every step, newest first."""
         if self._committed:
             return
@@ -339,14 +358,14 @@ class FileChange:
             self._take_back(self._steps)
             self._log.end(self._usage_before)
 
-    def recover(self) -> None:
+    def _recover(self) -> None:
         """Bring to its end what a killed process left: forward if its versions were written, else back."""
         steps = self._log.unfinished()
         if not steps:
             return
         kinds = {step["step"] for step in steps}
         if "committed" in kinds or ("recorded" in kinds and self._versions.has(steps[0]["change"])):
-            self._clean_up(steps)
+            self._clean_up(_names_in(steps), "recorded" in kinds)
         else:
             self._take_back(steps)
             if "recorded" in kinds:
@@ -357,9 +376,9 @@ class FileChange:
     def _holders(self, path: Path) -> Iterator[tuple[Tree, Path]]:
         """Where content that was once at `path` may be: there, or put aside by this change."""
         yield self._tree, path
-        for place, name in self._displaced:
+        for place, name in self._put_aside:
             if path[: len(place)] == place:
-                yield self._staged_tree, (name, *path[len(place) :])
+                yield Tree(self._staged.name), (name, *path[len(place) :])
 
     def _note_recorded(self) -> None:
         if not self._recorded:
@@ -387,14 +406,15 @@ class FileChange:
                 inode = os.fstat(file).st_ino
                 kind = "created" if place.found is None else "replaced"
                 self._note(kind, path, staged=name, saved=saved, inode=inode)
+                self._put_aside.append((path, name))
                 write_flushed(file, chunks)
             if place.found is None:
                 rename_to_free_name(staged, place)
-                return
-            if not swapped(staged, place):
+                self._put_aside.pop()
+            elif not swapped(staged, place):
+                self._put_aside.append((path, saved))
                 self._save(place, self._staging.place(saved), path)
                 staged.replace(place)
-            self._displaced += [(path, name), (path, saved)]
 
     def _save(self, place: Place, saved: Place, path: Path) -> None:
         """Put a file aside, for systems that cannot swap; nobody may read one with a second name, so it may be missing."""
@@ -415,10 +435,11 @@ class FileChange:
                     raise NotFound(path)
                 gone = self._counted(path, sys.maxsize) if place.is_directory else _usage_of(place)
                 name = next(self._names)
+                aside = self._staging.find(name)
                 self._note("removed", path, staged=name)
-                remove_all(self._staging.find(name))  # what a writer left that was killed before it took note
-                rename_to_free_name(place, self._staging.place(name))
-                self._displaced.append((path, name))
+                remove_all(aside)  # what a writer left that was killed before it took note
+                self._put_aside.append((path, name))
+                rename_to_free_name(place, aside)
                 self._use(-gone.files, -gone.size)
         except NotADirectory:
             raise NotFound(path) from None
@@ -446,15 +467,15 @@ class FileChange:
         sizes = [entry.size for entry in itertools.islice(files, min(most, sys.maxsize))]
         return Usage(len(sizes), sum(sizes))
 
-    def _clean_up(self, steps: Sequence[Step]) -> None:
-        """Let go of what the steps put aside; content that a version needs goes into the history."""
-        recorded = any(step["step"] == "recorded" for step in steps)
-        needed = recorded or self._versions.exist()
-        for name in _put_aside(steps):
+    def _clean_up(self, names: Sequence[str], recorded: bool) -> None:
+        """Let go of what was put aside; content that a version needs goes into the history."""
+        needed = recorded or (names and self._versions.exist())
+        for name in names:
             place = self._staging.find(name)
             if needed and place.found is not None:
                 self._versions.keep(place, self._digests)
-            remove_all(place.looked())
+                place = place.looked()
+            remove_all(place)
         if recorded:
             self._versions.drop_unused()
 
@@ -463,7 +484,7 @@ class FileChange:
         for step in reversed(steps):
             with contextlib.suppress(OSError, StoreError):
                 self._take_back_step(step, tuple(step["path"]), copies)
-        for name in _put_aside(steps):
+        for name in _names_in(steps):
             remove_all(self._staging.find(name))
 
     def _take_back_step(self, step: Step, path: Path, copies: set[int]) -> None:
@@ -487,7 +508,7 @@ class FileChange:
                         rename_to_free_name(target, place)
 
 
-def _put_aside(steps: Sequence[Step]) -> list[str]:
+def _names_in(steps: Sequence[Step]) -> list[str]:
     """The names in the staging directory that these steps may have left."""
     return [step[key] for step in steps for key in ("staged", "saved") if key in step]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias, TypeVar
 
@@ -51,17 +52,16 @@ class History:
         self._with_versions = store if isinstance(store, VersionedStore) else None
         self._created_by, self._keep = created_by, keep
 
-    @contextlib.contextmanager
-    def change(self) -> Iterator[Change]:
+    def change(self) -> AbstractContextManager[Change]:
         """A change of the store, recorded if a history is."""
-        if self._created_by is None:
-            with self._store.change() as change:
-                yield change
-        else:
-            with self._versioned().change() as versioned:
-                yield RecordedChange(versioned, self._created_by)
-                if self._keep is not None:
-                    versioned.prune(self._keep)
+        return self._store.change() if self._created_by is None else self._recorded(self._created_by)
+
+    @contextlib.contextmanager
+    def _recorded(self, created_by: str) -> Iterator[Change]:
+        with self._versioned().change() as change:
+            yield RecordedChange(change, created_by)
+            if self._keep is not None:
+                change.prune(self._keep)
 
     def versions(self, path: str | None = None) -> list[Version]:
         """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given. Raises HistoryError."""

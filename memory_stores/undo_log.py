@@ -17,6 +17,7 @@ from memory_stores.confined import Place, chunks_of
 
 Step: TypeAlias = dict[str, Any]
 _ROOM = 4096
+_UNDER_WAY = b'{"change"'
 
 
 class Usage(NamedTuple):
@@ -37,6 +38,7 @@ class UndoLog:
 
     def __init__(self, place: Place) -> None:
         self._file = place.open(os.O_RDWR | os.O_CREAT)
+        self._start = os.read(self._file, _ROOM)
         self._change, self._end = "", 0
 
     def close(self) -> None:
@@ -45,21 +47,20 @@ class UndoLog:
     def usage(self) -> Usage | None:
         """What the store holds; None if that is not known."""
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            first = json.loads(self._first_line())
+            first = json.loads(self._start.partition(b"\n")[0])
             return Usage(int(first["files"]), int(first["bytes"]))
         return None
 
     def unfinished(self) -> list[Step]:
         """The steps of a change that did not come to its end, oldest first."""
-        os.lseek(self._file, 0, os.SEEK_SET)
-        return _steps(self._file)
+        return _steps(self._start, self._file)
 
     def begin(self, change: str) -> None:
         self._change, self._end = change, 0
 
     def note(self, **step: Any) -> None:
         """Write down a step before it is taken."""
-        if not self._end and os.fstat(self._file).st_size < _ROOM:
+        if not self._end and len(self._start) < _ROOM:
             self._write(b" " * _ROOM, 0)
         line = json.dumps({"change": self._change, **step}).encode() + b"\n"
         self._write(line, self._end)
@@ -67,14 +68,10 @@ class UndoLog:
 
     def end(self, usage: Usage | None) -> None:
         """Nothing is under way any more."""
-        known = {"files": usage.files, "bytes": usage.size} if usage else {}
-        self._write(json.dumps(known).encode() + b"\n", 0)
+        known = f'{{"files": {usage.files}, "bytes": {usage.size}}}\n' if usage else "{}\n"
+        self._write(known.encode(), 0)
         if self._end > _ROOM:
             os.ftruncate(self._file, _ROOM)
-
-    def _first_line(self) -> bytes:
-        os.lseek(self._file, 0, os.SEEK_SET)
-        return os.read(self._file, _ROOM).partition(b"\n")[0]
 
     def _write(self, data: bytes, position: int) -> None:
         os.lseek(self._file, position, os.SEEK_SET)
@@ -90,15 +87,16 @@ def steps_under_way(place: Place) -> list[Step]:
     except OSError:
         return []
     try:
-        return _steps(file)
+        return _steps(os.read(file, _ROOM), file)
     finally:
         os.close(file)
 
 
-def _steps(file: int) -> list[Step]:
+def _steps(start: bytes, file: int) -> list[Step]:
+    """The steps in a file of which `start` has been read."""
     steps: list[Step] = []
-    if os.read(file, 9) == b'{"change"':
-        for line in b"".join([b'{"change"', *chunks_of(file)]).split(b"\n"):
+    if start.startswith(_UNDER_WAY):
+        for line in b"".join([start, *chunks_of(file)]).split(b"\n"):
             step = _step(line)
             if step is None or step["change"] != (steps or [step])[0]["change"]:
                 break  # torn, so that its step was not taken; or left from a change before
@@ -129,6 +127,6 @@ def is_under_way(place: Place) -> bool:
     except OSError:
         return False
     try:
-        return os.read(file, 9) == b'{"change"'
+        return os.read(file, len(_UNDER_WAY)) == _UNDER_WAY
     finally:
         os.close(file)

@@ -222,12 +222,12 @@ class OfflineAPI:
         """Automatic caching puts a breakpoint on the last block; marked blocks are breakpoints of their own."""
         request = context.call.request
         parts = (request.get("system"), request.get("tools"), context.messages)
-        segments = prompt_segments(*parts)
         breakpoints = explicit_breakpoints(*parts)
+        if not breakpoints and not request.get("cache_control"):
+            return CacheUsage(context.input_tokens, 0, 0)
+        segments = prompt_segments(*parts)
         if request.get("cache_control"):
             breakpoints.append(len(segments))
-        if not breakpoints:
-            return CacheUsage(context.input_tokens, 0, 0)
         return self._cache.account(
             model=context.call.model.id,
             segments=segments,

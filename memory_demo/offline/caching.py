@@ -19,13 +19,15 @@ Time is given by the caller in seconds, so the same requests give the same count
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from memory_demo.offline.tokens import MESSAGE_TOKENS, TOOL_USE_PROMPT_TOKENS, count_block, count_tool
 
 FIVE_MINUTES = 300.0
 LOOKBACK = 20
+
+_NO_BLOCK: Mapping[str, Any] = {}
 
 
 class CacheUsage(NamedTuple):
@@ -41,10 +43,12 @@ class _Entry(NamedTuple):
     ttl: float
 
 
-class _Piece(NamedTuple):
-    digest: str
-    tokens: int
-    marked: bool
+class _Placed(NamedTuple):
+    """A tool or block of the prompt, where it stands, and the tokens of the structure around it."""
+
+    place: str
+    block: Mapping[str, Any]
+    around: int
 
 
 class PromptCache:
@@ -96,7 +100,7 @@ def prompt_segments(
 
     The tokens add up to `tokens.count_input`. `cache_control` marks are not part of a digest.
     """
-    return [(piece.digest, piece.tokens) for piece in _pieces(system, tools, messages)]
+    return [(_block_digest(piece), _tokens(piece)) for piece in _placed(system, tools, messages)]
 
 
 def explicit_breakpoints(
@@ -108,46 +112,38 @@ def explicit_breakpoints(
 
     Marks inside a tool result's content are not looked for.
     """
-    pieces = enumerate(_pieces(system, tools, messages), start=1)
-    return [position for position, piece in pieces if piece.marked]
+    pieces = enumerate(_placed(system, tools, messages), start=1)
+    return [position for position, piece in pieces if piece.block.get("cache_control")]
 
 
-def _pieces(
+def _placed(
     system: str | Iterable[Mapping[str, Any]] | None,
     tools: Iterable[Mapping[str, Any]] | None,
     messages: Iterable[Mapping[str, Any]],
-) -> Iterator[_Piece]:
-    return chain(_tool_pieces(tools or ()), _system_pieces(system), _message_pieces(messages))
-
-
-def _tool_pieces(tools: Iterable[Mapping[str, Any]]) -> Iterator[_Piece]:
-    for index, tool in enumerate(tools):
-        yield _piece("tool", tool, count_tool(tool) + (TOOL_USE_PROMPT_TOKENS if index == 0 else 0))
-
-
-def _system_pieces(system: str | Iterable[Mapping[str, Any]] | None) -> Iterator[_Piece]:
+) -> Iterator[_Placed]:
+    for index, tool in enumerate(tools or ()):
+        yield _Placed("tool", tool, TOOL_USE_PROMPT_TOKENS if index == 0 else 0)
     for block in _blocks(system or ()):
-        yield _piece("system", block, count_block(block))
-
-
-def _message_pieces(messages: Iterable[Mapping[str, Any]]) -> Iterator[_Piece]:
+        yield _Placed("system", block, 0)
     for index, message in enumerate(messages):
         place = f"{index} {message['role']}"
-        blocks = _blocks(message["content"])
-        if not blocks:
-            yield _piece(place, {}, MESSAGE_TOKENS)
-        for position, block in enumerate(blocks):
-            yield _piece(place, block, count_block(block) + (MESSAGE_TOKENS if position == 0 else 0))
+        for position, block in enumerate(_blocks(message["content"]) or [_NO_BLOCK]):
+            yield _Placed(place, block, MESSAGE_TOKENS if position == 0 else 0)
+
+
+def _tokens(piece: _Placed) -> int:
+    if piece.block is _NO_BLOCK:
+        return piece.around
+    return piece.around + (count_tool if piece.place == "tool" else count_block)(piece.block)
 
 
 def _blocks(content: str | Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
-def _piece(place: str, block: Mapping[str, Any], tokens: int) -> _Piece:
-    unmarked = {key: value for key, value in block.items() if key != "cache_control"}
-    text = json.dumps([place, unmarked], sort_keys=True, separators=(",", ":"))
-    return _Piece(_digest(text), tokens, bool(block.get("cache_control")))
+def _block_digest(piece: _Placed) -> str:
+    unmarked = {key: value for key, value in piece.block.items() if key != "cache_control"}
+    return _digest(json.dumps([piece.place, unmarked], sort_keys=True, separators=(",", ":")))
 
 
 def _extend(prefix: str, digest: str) -> str:

@@ -8,7 +8,7 @@ alternative it went into, as in `messages.0.content.1.tool_use.input`.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import (
     Annotated,
@@ -39,11 +39,19 @@ class Problem(NamedTuple):
         return ": ".join(filter(None, (".".join(map(str, self.path)), self.message)))
 
 
+Check: TypeAlias = Callable[[Any, Path], Iterable[Problem]]
+
+
 class Field(NamedTuple):
     """One key of an object."""
 
     type: Any
     required: bool
+    check: Check
+
+    @classmethod
+    def of(cls, type: Any, required: bool) -> Field:
+        return cls(type, required, _checker(type))
 
 
 @cache
@@ -54,7 +62,7 @@ def fields_of(typed_dict: Any) -> Mapping[str, Field]:
     """
     hints = get_type_hints(typed_dict, include_extras=True)
     return {
-        key: Field(_bare(hint), _required(hint, key in typed_dict.__required_keys__))
+        key: Field.of(_bare(hint), _required(hint, key in typed_dict.__required_keys__))
         for key, hint in hints.items()
     }
 
@@ -68,7 +76,7 @@ def problems_of(
         return
     for key, field in fields.items():
         if key in value:
-            yield from _check(field.type, value[key], (*path, key))
+            yield from field.check(value[key], (*path, key))
         elif field.required:
             yield Problem((*path, key), "Field required")
     if not open_ended:
@@ -76,74 +84,100 @@ def problems_of(
         yield from (Problem((*path, key), "Extra inputs are not permitted") for key in extra)
 
 
-def _check(expected: Any, value: object, path: Path) -> Iterator[Problem]:
+@cache
+def _checker(expected: Any) -> Check:
+    """The check of values of a type, worked out once: a long conversation has thousands of them."""
     origin, arguments = get_origin(expected), get_args(expected)
     if expected in (Any, object):
-        return
+        return _nothing
     if origin in (Union, types.UnionType):
-        yield from _check_union(arguments, value, path)
-    elif origin is Literal:
-        if value not in arguments:
-            yield Problem(path, f"Input should be {_either(arguments)}")
-    elif _kind(value) not in _kinds(expected):
-        yield Problem(path, f"Input should be a valid {_NAMES[max(_kinds(expected))]}")
-    elif is_typeddict(expected):
-        yield from problems_of(fields_of(expected), value, path)
-    elif origin is dict and isinstance(value, dict):
-        for key, item in value.items():
-            yield from _check(_bare(arguments[1]), item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _check(_bare(arguments[0]), item, (*path, index))
+        return _union_checker(arguments)
+    if origin is Literal:
+        unlike = f"Input should be {_either(arguments)}"
+        return lambda value, path: () if value in arguments else [Problem(path, unlike)]
+    kinds, check = _kinds(expected), _inner_checker(expected)
+    other = f"Input should be a valid {_NAMES[max(kinds)]}" if kinds else ""
+    return lambda value, path: check(value, path) if _kind(value) in kinds else [Problem(path, other)]
 
 
-def _check_union(members: tuple[Any, ...], value: object, path: Path) -> Iterator[Problem]:
-    fitting = _fitting(members, _kind(value))
+def _inner_checker(expected: Any) -> Check:
+    """The check of what is in an object or a list."""
+    if is_typeddict(expected):
+        return lambda value, path: problems_of(fields_of(expected), value, path)
+    arguments = get_args(expected)
+    if not arguments:
+        return _nothing
+    check = _checker(_bare(arguments[-1]))
+
+    def check_items(value: Any, path: Path) -> Iterator[Problem]:
+        for place, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from check(item, (*path, place))
+
+    return check_items
+
+
+def _union_checker(members: tuple[Any, ...]) -> Check:
+    by_kind: dict[str, Check] = {}
+
+    def check(value: object, path: Path) -> Iterable[Problem]:
+        kind = _kind(value)
+        if kind not in by_kind:
+            by_kind[kind] = _checker_of_kind(members, kind)
+        return by_kind[kind](value, path)
+
+    return check
+
+
+def _checker_of_kind(members: tuple[Any, ...], kind: str) -> Check:
+    """The check of a value of a kind against the members of a union that it can be."""
+    alternatives = [_bare(member) for member in members]
+    fitting = [member for member in alternatives if kind in _kinds(member)]
+    typed = tuple(member for member in fitting if is_typeddict(member))
     if not fitting:
-        alternatives = [_bare(member) for member in members]
         names = dict.fromkeys(_NAMES[kind] for member in alternatives for kind in sorted(_kinds(member)))
-        yield Problem(
-            path, f"Input should be a valid {' or '.join(name for name in names if name != 'null')}"
-        )
-    elif isinstance(value, dict) and any(map(is_typeddict, fitting)):
-        typed = tuple(member for member in fitting if is_typeddict(member))
-        if len(typed) == 1:
-            # A plain dictionary as the other alternative is how the SDK says that more keys are allowed.
-            yield from problems_of(fields_of(typed[0]), value, path, open_ended=len(fitting) > 1)
-        else:
-            yield from _check_tagged(typed, value, path)
-    else:
-        problems = [list(_check(member, value, path)) for member in fitting]
-        yield from min(problems, key=len)
+        other = f"Input should be a valid {' or '.join(name for name in names if name != 'null')}"
+        return lambda value, path: [Problem(path, other)]
+    if len(typed) == 1:
+        # A plain dictionary as the other alternative is how the SDK says that more keys are allowed.
+        open_ended = len(fitting) > 1
+        return lambda value, path: problems_of(fields_of(typed[0]), value, path, open_ended=open_ended)
+    if typed:
+        return lambda value, path: _check_tagged(typed, value, path)
+    checks = [_checker(member) for member in fitting]
+    return lambda value, path: min((list(check(value, path)) for check in checks), key=len)
+
+
+def _nothing(value: object, path: Path) -> Iterable[Problem]:
+    return ()
 
 
 @cache
-def _fitting(members: tuple[Any, ...], kind: str) -> list[Any]:
-    """The members of a union that a value of this kind can be."""
-    return [member for member in map(_bare, members) if kind in _kinds(member)]
-
-
-@cache
-def _tags(members: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
-    """The key that tells these members apart, and the member for each of its values."""
+def _tags(members: tuple[Any, ...]) -> tuple[str, dict[str | None, tuple[Any, str]]]:
+    """The key that tells these members apart, and for each of its values, or None for no value, the member and its name."""
     key = "type" if all("type" in fields_of(member) for member in members) else "role"
-    return key, {tag: member for member in members for tag in _literals(fields_of(member)[key].type)}
+    by_tag: dict[str | None, tuple[Any, str]] = {}
+    for member in members:
+        names = _literals(fields_of(member)[key].type)
+        by_tag |= {name: (member, name) for name in names}
+        if not fields_of(member)[key].required:
+            by_tag.setdefault(None, (member, names[0]))
+    return key, by_tag
 
 
 def _check_tagged(members: tuple[Any, ...], value: dict[str, Any], path: Path) -> Iterator[Problem]:
     key, by_tag = _tags(members)
-    untagged = next((member for member in members if not fields_of(member)[key].required), None)
     tag = value.get(key)
-    member = untagged if tag is None else by_tag.get(tag) if isinstance(tag, str) else None
-    if member is not None:
-        name = next(text for text in _literals(fields_of(member)[key].type) if tag in (None, text))
+    if (tag is None or isinstance(tag, str)) and tag in by_tag:
+        member, name = by_tag[tag]
         yield from problems_of(fields_of(member), value, (*path, name) if key == "type" else path)
-    elif key not in value:
+        return
+    tags = [name for name in by_tag if name is not None]
+    if key not in value:
         yield Problem((*path, key), "Field required")
     elif key == "role":
-        yield Problem((*path, key), f"Input should be {_either(tuple(by_tag))}")
+        yield Problem((*path, key), f"Input should be {_either(tags)}")
     else:
-        expected = ", ".join(f"'{name}'" for name in sorted(by_tag))
+        expected = ", ".join(f"'{name}'" for name in sorted(tags))
         reason = f"Input tag '{tag}' found using 'type' does not match any of the expected tags: {expected}"
         yield Problem(path, reason)
 
@@ -169,16 +203,18 @@ _PLAIN = {
 }
 
 
+_KINDS = {
+    type(None): "null",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+}
+
+
 def _kind(value: object) -> str:
-    kinds = {
-        type(None): "null",
-        bool: "boolean",
-        int: "integer",
-        float: "number",
-        str: "string",
-        list: "array",
-    }
-    return kinds.get(type(value), "object")
+    return _KINDS.get(type(value), "object")
 
 
 @cache

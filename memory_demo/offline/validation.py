@@ -55,10 +55,10 @@ _FIELD_BETAS: Mapping[str, tuple[str, ...]] = {
     "thread": ("message-threads-",),
 }
 # The SDK no longer has these parameters, the API knows them and older models take them.
-_SAMPLING_FIELDS = {name: Field(float, False) for name in ("temperature", "top_p", "top_k")}
+_SAMPLING_FIELDS = {name: Field.of(float, False) for name in ("temperature", "top_p", "top_k")}
 # Recorded: the older place of `output_config.format`.
-_OUTPUT_FORMAT = {"output_format": Field(BetaJSONOutputFormatParam | None, False)}
-_CREATE_FIELDS = {"stream": Field(bool, False), **_SAMPLING_FIELDS}
+_OUTPUT_FORMAT = {"output_format": Field.of(BetaJSONOutputFormatParam | None, False)}
+_CREATE_FIELDS = {"stream": Field.of(bool, False), **_SAMPLING_FIELDS}
 _KNOWN_BETAS = frozenset(
     value
     for member in get_args(AnthropicBetaParam)

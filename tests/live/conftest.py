@@ -1,35 +1,16 @@
 """The stand-in over loopback HTTP, as if it were the API."""
 
-import threading
-import time
-
 import nbformat
 import pytest
 from loopback import KEY, SYSTEM, respond
 
 from memory_demo.offline import OfflineAPI
-from memory_demo.offline.__main__ import server_for
 
 
 @pytest.fixture
-def serve():
-    """Serves an API on a free port and gives its URL."""
-    running = []
-
-    def start(api=None):
-        server = server_for(api or OfflineAPI(respond))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(timeout=10)
+def serve(serve):
+    """Serves an API, the one of these tests unless another is given, and gives its URL."""
+    return lambda api=None: serve(api or OfflineAPI(respond))
 
 
 @pytest.fixture

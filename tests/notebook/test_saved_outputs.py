@@ -1,8 +1,11 @@
 """What GitHub shows is what the code does: the saved outputs are those of a fresh run."""
 
 import copy
+import html
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -82,16 +85,30 @@ def test_no_output_line_is_too_long_to_read(saved):
         assert max(map(len, lines), default=0) <= 100, cell.id
 
 
+def pictures(notebook):
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    return [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+def alt_of(picture):
+    return picture.metadata.get("image/png", {}).get("alt", "")
+
+
 def test_every_picture_has_a_text_for_who_cannot_see_it(saved):
-    pictures = [
-        output
-        for cell in code_cells(saved)
-        for output in cell.outputs
-        if "image/png" in output.get("data", {})
-    ]
-    assert pictures
-    for output in pictures:
-        assert len(output.metadata.get("image/png", {}).get("alt", "")) > 40
+    assert pictures(saved)
+    for picture in pictures(saved):
+        assert len(alt_of(picture)) > 40
+
+
+def test_every_picture_keeps_its_text_in_the_exported_html(saved, tmp_path):
+    """By the command of `make html`, with the saved outputs."""
+    makefile = NOTEBOOK.with_name("Makefile").read_text(encoding="utf-8")
+    [options] = re.findall(r"^\t\$\(BIN\)/jupyter nbconvert (.*)$", makefile, flags=re.M)
+    command = [sys.executable, "-m", "nbconvert", *options.split(), "--output-dir", str(tmp_path)]
+    subprocess.run(command, cwd=NOTEBOOK.parent, check=True, capture_output=True)
+    page = (tmp_path / "memory_cookbook.html").read_text(encoding="utf-8")
+    texts = [re.search('alt="([^"]*)"', image)[1] for image in re.findall("<img[^>]*>", page)]
+    assert list(map(html.unescape, texts)) == [alt_of(picture) for picture in pictures(saved)]
 
 
 def test_it_finds_its_modules_whatever_folder_the_kernel_starts_in(saved, tmp_path, monkeypatch):

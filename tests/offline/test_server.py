@@ -5,8 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import anthropic
@@ -14,7 +12,7 @@ import httpx2
 import pytest
 
 from memory_demo.offline import OfflineAPI, Reply, client_for
-from memory_demo.offline.__main__ import main, server_for
+from memory_demo.offline.__main__ import main
 from memory_demo.offline.faults import break_stream, drop_connection, overloaded
 
 ROOT = Path(__file__).parents[2]
@@ -27,27 +25,6 @@ REQUEST = {
 
 def respond(prompt):
     return Reply(({"type": "text", "text": f"{prompt.messages[0]['content'][0]['text']} zurück."},))
-
-
-@pytest.fixture
-def serve():
-    """Serves an API on a free port and gives its URL."""
-    running = []
-
-    def start(api):
-        server = server_for(api)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(timeout=10)
 
 
 def sdk(url, **options):

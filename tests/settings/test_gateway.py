@@ -17,7 +17,8 @@ from anthropic.types.beta import BetaMemoryTool20250818Command
 from memory_demo import gateway
 from memory_demo.assistant import CONTEXT_MANAGEMENT, CodeReviewAssistant
 from memory_demo.demo_helpers import run_conversation_loop, run_conversation_loop_async
-from memory_demo.offline import OfflineAPI
+from memory_demo.notebook_support import models_that_clear
+from memory_demo.offline import OfflineAPI, client_for
 from memory_demo.offline.__main__ import server_for
 from memory_demo.reviewer import review
 from memory_demo.settings import API_URL, Settings, SettingsError, connect
@@ -169,6 +170,20 @@ SERVERS = {
     "edits context": (edits_context, ""),
     "edits context without memory": (edits_context_without_memory, "memory tool"),
 }
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_describes_no_models_has_none_that_clear(serve, name):
+    client = anthropic.Anthropic(auth_token="canary", base_url=serve(SERVERS[name][0]).url)
+    assert models_that_clear(client) == []
+
+
+def test_the_models_that_clear_are_those_that_say_so():
+    client = client_for(OfflineAPI(review))
+    said = {info.id: info.capabilities.to_dict() for info in client.beta.models.list()}
+    can = [name for name in said if said[name]["context_management"]["clear_tool_uses_20250919"]["supported"]]
+    assert models_that_clear(client) == can
+    assert "claude-sonnet-5-5" in can
 
 
 @pytest.mark.parametrize("name", SERVERS)
