@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import getpass
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memory_demo.assistant import guarded_memory
 from memory_demo.console import memory_handler, say
 from memory_demo.memory_moving import add_moving_actions
-from memory_demo.memory_view import memory_tree, read_notes
+from memory_demo.memory_view import as_proposed, memory_tree, read_notes
 from memory_demo.review_targets import CommandError
 from memory_stores import Version
 from memory_stores.history import HistoryError
-from memory_stores.proposals import ProposalError, ProposedFile
+from memory_stores.proposals import ProposalError
 
 if TYPE_CHECKING:
     from memory_tool import MemoryToolHandler
@@ -55,6 +58,9 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     approve.add_argument(
         "--as", dest="by", default=None, metavar="NAME", help="who approves (default: your user name)"
     )
+    approve.add_argument(
+        "--from", dest="file", type=Path, metavar="FILE", help="the proposal that review --to wrote to FILE"
+    )
     reject = add("reject", _reject, "drop a proposal")
     reject.add_argument("name", metavar="NAME")
     add_moving_actions(actions, common)
@@ -63,7 +69,8 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 def _run(
     action: Callable[[argparse.Namespace, MemoryToolHandler], None], arguments: argparse.Namespace
 ) -> int:
-    if not arguments.memory.exists():  # to look at memory does not make it
+    brings_some = getattr(arguments, "file", None) is not None
+    if not (arguments.memory.exists() or brings_some):  # to look at memory does not make it
         say(f"There is nothing in {arguments.memory}.")
     else:
         action(arguments, memory_handler(arguments))
@@ -121,29 +128,32 @@ def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> Non
         say("\n".join(lines) or "Nothing waits for approval.")
         return
     try:
-        say("\n".join(map(_proposed, handler.proposals.diff(arguments.name))))
+        say(as_proposed(handler.proposals.diff(arguments.name)))
     except ProposalError as error:
         raise CommandError(str(error)) from None
 
 
-def _proposed(file: ProposedFile) -> str:
-    """A file of a proposal for the person who decides: its diff, what the screens say, what had been read."""
-    marks = [f"! line {mark.line}: {mark.reason}" for mark in file.marks]
-    read = f"had read: {', '.join(file.sources)}" if file.sources else "had read no file"
-    return "\n".join(
-        [
-            file.diff.rstrip() or f"{file.path}: as it is",
-            *marks,
-            f"When this was written, the session {read}.",
-            "",
-        ]
-    )
-
-
 def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
     by = arguments.by or getpass.getuser()
-    approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
+    with _waiting(arguments):
+        approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
     say(f"Approved by {by}:\n{approved}")
+
+
+@contextlib.contextmanager
+def _waiting(arguments: argparse.Namespace) -> Iterator[None]:
+    """While the proposal waits in the memory: for a person, or for as long as it takes to approve that of a file."""
+    if arguments.file is None:
+        yield
+        return
+    from memory_demo.proposal_file import taken_in
+
+    session = guarded_memory(store=arguments.memory.store(), proposal=arguments.name)
+    try:
+        with taken_in(arguments.file, arguments.name, session):
+            yield
+    except ProposalError as error:
+        raise CommandError(str(error)) from None
 
 
 def _reject(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:

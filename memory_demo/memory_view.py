@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from memory_stores.proposals import ProposedFile
 from memory_stores.protocol import Entry, NotADirectory, NotAFile, NotFound, Reader, TooLarge, spelled
 
 
@@ -26,6 +27,24 @@ def memory_tree(memory: Reader) -> str:
         indent, name = "    " * len(entry.path), entry.path[-1]
         lines.append(f"{indent}{name}/" if entry.is_directory else f"{indent}{name}  {entry.size} B")
     return "\n".join(lines) if len(lines) > 1 else f"{lines[0]}\n    (empty)"
+
+
+def as_proposed(files: Sequence[ProposedFile]) -> str:
+    """A proposal for the person who decides: of each file the diff, what the screens say, what had been read."""
+    return "\n".join(map(_proposed, files))
+
+
+def _proposed(file: ProposedFile) -> str:
+    marks = [f"! line {mark.line}: {mark.reason}" for mark in file.marks]
+    read = f"had read: {', '.join(file.sources)}" if file.sources else "had read no file"
+    return "\n".join(
+        [
+            file.diff.rstrip() or f"{file.path}: as it is",
+            *marks,
+            f"When this was written, the session {read}.",
+            "",
+        ]
+    )
 
 
 def _visible(memory: Reader) -> Iterator[Entry]:

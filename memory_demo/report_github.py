@@ -1,14 +1,38 @@
-"""A report as workflow commands of GitHub Actions, which become annotations of a pull request."""
+"""A report for GitHub Actions: workflow commands, which become annotations of a pull request, and the summary of a job."""
 
 from __future__ import annotations
 
+import html
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from memory_demo.review_report import Finding, Report, as_name, printable
 
 # actions/toolkit, packages/core/src/command.ts. The percent sign comes first.
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
+
+# Of what one step writes; past it GitHub shows nothing of that.
+SUMMARY_BYTES = 1024 * 1024
+
+
+def as_summary(heading: str, text: str) -> str:
+    """A `printable` text as HTML in which nothing but its frame is markup: no Markdown, no mention, no way out of it."""
+    return f"### {heading}\n\n<pre>\n{html.escape(text)}\n</pre>\n"
+
+
+def add_to_summary(heading: str, text: str) -> bool:
+    """Add a `printable` text to the summary, if there is one; False, and nothing added, if it is too long to be shown."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not place:
+        return True
+    page, added = Path(place), as_summary(heading, text).encode("utf-8", "replace")
+    if (page.stat().st_size if page.exists() else 0) + len(added) > SUMMARY_BYTES:
+        return False
+    with page.open("ab") as file:
+        file.write(added)
+    return True
 
 
 def as_commands(report: Report) -> Iterator[str]:

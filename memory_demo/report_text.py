@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -29,11 +28,6 @@ def print_report(report: Report, out: TextIO) -> None:
 def as_text(report: Report) -> Text:
     """The whole report. Nothing in it can steer a terminal, or a build that shows it."""
     return Text("\n").join(_parts(report))
-
-
-def as_summary(report: Report) -> str:
-    """The report for the summary page of a build, as HTML in which nothing but its frame is markup."""
-    return f"### Review\n\n<pre>\n{html.escape(as_text(report).plain)}\n</pre>\n"
 
 
 def _parts(report: Report) -> Iterator[Text]:

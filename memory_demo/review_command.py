@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memory_demo.assistant import guarded_memory
 from memory_demo.console import connect_reviewer, say
-from memory_demo.review_report import Report, as_document, as_json, as_name, counted
+from memory_demo.memory_view import as_proposed
+from memory_demo.review_report import Report, as_document, as_json, as_name, counted, printable
 from memory_demo.review_run import Outcome, carry_out
 from memory_demo.review_targets import CommandError, Selection, Target, changed_files, named_files
 
@@ -63,6 +64,12 @@ def add_review_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what it learns waits under this name for memory approve, and nobody else reads it before",
     )
+    review.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="also write what is proposed to FILE, for memory approve --from; without a proposal there is no FILE",
+    )
     review.set_defaults(run=run_review, error=review.error)
 
 
@@ -70,12 +77,16 @@ def run_review(arguments: argparse.Namespace) -> int:
     """Review, print the report, and say how it ended: 2 comes before 1, and what was found is printed in any case."""
     if not arguments.files and arguments.diff is None:
         arguments.error("name the files to review, or give --diff")
+    if arguments.to is not None and arguments.propose is None:
+        arguments.error("--to goes with --propose")
     selection = _selection(arguments)
     _check_memory(arguments.memory.directory, selection)
     outcome = _outcome(arguments, selection)
     _print(outcome.report, arguments.format)
     if isinstance(outcome.stopped_by, KeyboardInterrupt):
         raise outcome.stopped_by
+    if arguments.propose is not None:
+        _hand_on(arguments)
     if outcome.stopped_by is not None:
         raise CommandError(str(outcome.stopped_by))
     if outcome.report.not_reviewed:
@@ -165,12 +176,30 @@ def _print(report: Report, format: str) -> None:
 
 
 def _print_for_github(report: Report) -> None:
-    from memory_demo.report_github import as_commands
-    from memory_demo.report_text import as_summary
+    from memory_demo.report_github import add_to_summary, as_commands
+    from memory_demo.report_text import as_text
 
     for line in as_commands(report):
         print(line)
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with Path(summary).open("a", encoding="utf-8", errors="replace") as page:
-            page.write(as_summary(report))
+    if not add_to_summary("Review", as_text(report).plain):
+        add_to_summary("Review", "The report is too long to be shown here: the annotations have it.")
+
+
+def _hand_on(arguments: argparse.Namespace) -> None:
+    """Show what was proposed where people look at a build, and write it to a file: only what they can have seen."""
+    proposals = guarded_memory(store=arguments.memory.store()).proposals
+    if all(proposal.name != arguments.propose for proposal in proposals.list()):
+        return
+    files = proposals.diff(arguments.propose)
+    if arguments.format == "github" and not _shown(as_proposed(files)):
+        raise CommandError("What was proposed is too long for a summary, so it is not handed on.")
+    if arguments.to is not None:
+        from memory_demo.proposal_file import write_proposal
+
+        write_proposal(arguments.to, arguments.propose, files)
+
+
+def _shown(proposed: str) -> bool:
+    from memory_demo.report_github import add_to_summary
+
+    return add_to_summary("Proposed to the memory", printable(proposed))

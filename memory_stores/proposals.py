@@ -45,6 +45,14 @@ class ProposalError(Exception):
     """What cannot be approved, rejected or shown; the message is a sentence for who asked."""
 
 
+def changed_since(path: str, now: str | None, proposed: str | None) -> ProposalError:
+    """The refusal of what would overwrite a change, with both texts."""
+    return ProposalError(
+        f"{path} was changed since it was proposed, so nothing was approved.\n"
+        f"--- in the memory now\n{now or '(nothing)'}\n--- proposed\n{proposed or '(nothing)'}"
+    )
+
+
 class Mark(NamedTuple):
     """What a screen says of a line (from 1) that a proposal adds: for the person who looks, not a verdict."""
 
@@ -261,10 +269,7 @@ class Draft:
         now, after = _content(memory, path), self.after(path)
         base = self._manifest(self._area)["files"][spelled(path)]["base"]
         if _digest(now) != base and now != after:
-            raise ProposalError(
-                f"{spelled(path)} was changed since it was proposed, so nothing was approved.\n"
-                f"--- in the memory now\n{_text(now) or '(nothing)'}\n--- proposed\n{_text(after) or '(nothing)'}"
-            )
+            raise changed_since(spelled(path), _text(now), _text(after))
 
     def drop(self, paths: Sequence[Path]) -> None:
         """Take files out of the proposal; with its last file it ends."""

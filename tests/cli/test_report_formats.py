@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scripted_reviewer import scripted
 
 from memory_demo.offline import Reply
-from memory_demo.report_github import as_commands
+from memory_demo.report_github import as_commands, as_summary
 from memory_demo.report_sarif import as_sarif
-from memory_demo.report_text import as_summary, as_text, print_report
+from memory_demo.report_text import as_text, print_report
 from memory_demo.review_report import Finding, Report, as_document, as_json, as_name, printable
 from memory_demo.review_targets import NotReviewed, Target
 
@@ -118,9 +118,8 @@ def test_text_and_summary_hold_no_command_and_no_markup(given_report):
     for line in plain.split("\n"):
         assert as_the_runner_reads(line) is None
         assert "##[" not in line
-    summary = as_summary(given_report)
-    assert summary.count("<") == 2
-    assert "&lt;/pre" in as_summary(report(cause="</pre><img>"))
+    assert as_summary("Review", plain).count("<") == 2
+    assert "&lt;/pre" in as_summary("Review", as_text(report(cause="</pre><img>")).plain)
 
 
 @given(st.text())
