@@ -21,8 +21,8 @@ notebook: $(READY) ## run memory_cookbook.ipynb top to bottom and save it with i
 html: $(READY) ## export memory_cookbook.ipynb as it is saved to memory_cookbook.html
 	$(BIN)/jupyter nbconvert --to html --template classic memory_cookbook.ipynb
 
-test: $(READY) ## run every test: pytest for the package, nbmake for the notebook
-	$(BIN)/python -m pytest -n auto --dist loadfile --nbmake tests memory_cookbook.ipynb
+test: $(READY) ## run every test; one of them runs the notebook by nbmake
+	$(BIN)/python -m pytest -n auto --dist worksteal tests
 
 check: $(READY) ## lint, format and types, as CI checks them
 	$(BIN)/ruff check .
