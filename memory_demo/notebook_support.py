@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -19,6 +20,8 @@ from memory_demo.evaluation.costs import TARIFFS, cost, cost_without_cache
 from memory_demo.evaluation.figures import CLEARED, GROUND, INK, KEPT
 
 COLUMNS = 100
+
+_NUMBER = re.compile(r"\$?[\d,.]+")
 
 _LINES = ((CLEARED, "--"), (KEPT, "-"), ("#00684a", "-."), ("#7d3468", ":"))
 
@@ -91,10 +94,9 @@ def left(table: pd.DataFrame) -> Markdown:
     if table.empty:
         return Markdown("")
     columns = [str(table.index.name or ""), *map(str, table.columns)]
-    numeric = [False, *(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)]
-    rows = ([name, *values] for name, *values in table.itertuples())
-    lines = [columns, ["---:" if number else ":---" for number in numeric]]
-    lines += [[_cell(value) for value in row] for row in rows]
+    rows = [[_cell(value) for value in row] for row in table.itertuples()]
+    numeric = [all(map(_NUMBER.fullmatch, cells)) for cells in zip(*rows, strict=True)]
+    lines = [columns, ["---:" if number else ":---" for number in numeric], *rows]
     return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 

@@ -56,7 +56,9 @@ def test_the_saved_outputs_are_those_of_a_fresh_run(saved, monkeypatch, tmp_path
     subprocess.run([*nbmake, notebook], cwd=notebook.parent, check=True)
     fresh = nbformat.read(notebook, as_version=4)
     if tmp_path.stat().st_size != 4096 and not os.environ.get("CI"):
-        pytest.skip("this file system gives directories another size than ext4, and listings show it; CI has ext4")
+        pytest.skip(
+            "this file system gives directories another size than ext4, and listings show it; CI has ext4"
+        )
     for was, now in zip(code_cells(saved), code_cells(fresh), strict=True):
         assert normal(was.outputs) == normal(now.outputs), (
             f"run `make notebook`: cell {was.id} says something else"
