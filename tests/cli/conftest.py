@@ -4,7 +4,6 @@ import atexit
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import namedtuple
@@ -12,11 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from forked_script import run_forked
 
 from memory_demo.code_review_demo import main
 from memory_demo.offline import OfflineAPI
-
-SCRIPT = Path(__file__).resolve().parents[2] / "memory_demo" / "code_review_demo.py"
 
 # Where the memory of a user's repositories goes in these tests.
 USER_DATA = Path(tempfile.mkdtemp(prefix="memory-review-tests-"))
@@ -49,15 +47,9 @@ def run(tmp_path):
 
     def run(*arguments, cwd=tmp_path, stdin="", **changes):
         memory = () if "--memory" in arguments else ("--memory", tmp_path / "memory_storage")
-        done = subprocess.run(
-            [sys.executable, SCRIPT, *memory, *arguments],
-            cwd=cwd,
-            env=_environment(**changes),
-            input=stdin,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=90,
-            check=False,
+        streams = Path(tempfile.mkdtemp(dir=USER_DATA))
+        done = run_forked(
+            [*map(str, memory), *map(str, arguments)], cwd, _environment(**changes), stdin, streams
         )
         assert "Traceback" not in done.stderr
         return done

@@ -46,8 +46,9 @@ def one_sentence(done, begins=""):
     return line
 
 
-def test_help_names_commands_options_and_exit_codes_without_loading_the_sdk(run):
-    done = run("--help", PYTHONPROFILEIMPORTTIME="1")
+def test_help_names_commands_options_and_exit_codes_without_loading_the_sdk(environment):
+    command = [sys.executable, "-X", "importtime", SCRIPT, "--help"]
+    done = subprocess.run(command, env=environment(), capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0
     for word in (
         "review",
