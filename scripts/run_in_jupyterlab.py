@@ -168,7 +168,7 @@ def _address(log: Path, server: subprocess.Popen[bytes]) -> str:
 def copy_of_repository(target: Path) -> Path:
     """The files that the notebook needs, in a folder of their own."""
     for package in ("memory_demo", "memory_stores"):
-        shutil.copytree(ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, target / package)
     for file in (ROOT / NOTEBOOK, *ROOT.glob("memory_*.py")):
         shutil.copy(file, target)
     return target

@@ -14,6 +14,11 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores, as tests wait for processes, browsers and databases."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture
 def serve():
     """Serves a stand-in on a free port of the loopback interface and gives its URL."""

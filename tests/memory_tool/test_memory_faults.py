@@ -25,9 +25,10 @@ POSIX = pytest.mark.skipif(
 def test_killed_before_the_rename(handler: MemoryToolHandler, root: Path) -> None:
     """The exact leftovers: a temporary file in new directories, and the record of the change."""
     code = (
-        "import sys, os, signal, memory_tool, memory_stores.files\n"
+        "import sys, os, signal, memory_stores.files\n"
         "memory_stores.files.rename_to_free_name = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "memory_tool.MemoryToolHandler(sys.argv[1]).execute(command='create', path=sys.argv[2], file_text='x')"
+        "with memory_stores.files.FileStore(sys.argv[1]).change() as change:\n"
+        "    change.write(('kept', 'a', 'b', 'c.txt'), b'x')"
     )
     (root / "kept").mkdir()
     # A longer record from before, which that of the killed writer overwrites in part.
@@ -39,7 +40,7 @@ def test_killed_before_the_rename(handler: MemoryToolHandler, root: Path) -> Non
         {"command": "insert", "path": f"{M}/f", "insert_line": 0, "insert_text": ""},
     ):
         subprocess.run(
-            [sys.executable, "-c", code, str(root.parent), f"{M}/kept/a/b/c.txt"],
+            [sys.executable, "-c", code, str(root.parent)],
             cwd=Path(__file__).parents[2],
         )
         assert (root / "kept" / "a" / "b").exists() and list((root.parent / ".memory.staged").iterdir())
