@@ -114,10 +114,8 @@ class FileStore:
         self._recover()
         return self._tree.entries(path, depth)
 
-    @contextlib.contextmanager
-    def change(self) -> Iterator[FileChange]:
-        with self._locked(LOCK_SECONDS), self._begun() as change:
-            yield change
+    def change(self) -> FileChange:
+        return self._new_change(LOCK_SECONDS)
 
     def versions(
         self, path: Path | None = None, *, change_id: str | None = None, after: datetime | None = None
@@ -160,7 +158,7 @@ class FileStore:
 
     def erase(self) -> None:
         """Remove the tenant: files, versions, all, and its directory if nothing else lies in it."""
-        with self._locked(LOCK_SECONDS), StoreErrors():
+        with Lock(self._lock, LOCK_SECONDS), StoreErrors():
             self._versions.close()
             own = [path.name for path in self.directory.iterdir() if path.name.startswith(".memory.")]
             for name in ("memories", *own):
@@ -171,37 +169,53 @@ class FileStore:
     def _recover(self) -> None:
         """Take back the change of a process that was killed, unless a writer is at work."""
         if is_under_way(self._state):
-            with contextlib.suppress(StoreError), self._locked(0), self._begun():
+            with contextlib.suppress(StoreError), self._new_change(0):
                 pass
 
-    def _begun(self) -> FileChange:
-        with StoreErrors():
-            return FileChange(str(self.root), self._versions, UndoLog(self._state), self._staged, self.limits)
+    def _new_change(self, seconds: float) -> FileChange:
+        lock = Lock(self._lock, seconds)
+        return FileChange(lock, str(self.root), self._versions, self._state, self._staged, self.limits)
 
-    @contextlib.contextmanager
-    def _locked(self, seconds: float) -> Iterator[None]:
-        """Hold the lock that all threads and processes on the directory share."""
-        deadline = time.monotonic() + seconds
-        while True:
-            lock = self._open_lock()
+
+class Lock:
+    """The lock that all threads and processes on a directory share. Raises Busy after `seconds`."""
+
+    def __init__(self, file: str, seconds: float) -> None:
+        self._file, self._seconds = file, seconds
+        self._held = -1
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def take(self) -> None:
+        deadline = time.monotonic() + self._seconds
+        while self._held < 0:
+            file = self._open()
             try:
-                while not lock_descriptor(lock, blocking=False):
+                while not lock_descriptor(file, blocking=False):
                     if time.monotonic() >= deadline:
                         raise Busy
                     time.sleep(0.002)
-                if os.fstat(lock).st_nlink:  # else the tenant was erased meanwhile, and the lock with it
-                    try:
-                        yield
-                    finally:
-                        unlock_descriptor(lock)
-                    return
+                if os.fstat(file).st_nlink:  # else the tenant was erased meanwhile, and the lock with it
+                    self._held = file
             finally:
-                os.close(lock)
+                if self._held < 0:
+                    os.close(file)
 
-    def _open_lock(self) -> int:
+    def release(self) -> None:
+        try:
+            unlock_descriptor(self._held)
+        finally:
+            os.close(self._held)
+            self._held = -1
+
+    def _open(self) -> int:
         with StoreErrors():
             try:
-                return os.open(self._lock, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
+                return os.open(self._file, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
             except FileNotFoundError:
                 raise Gone from None
 
@@ -209,24 +223,28 @@ class FileStore:
 class FileChange:
     """One change under the lock, carried out step by step; the undo log says how to take each step back.
 
-    As a context it first brings to its end what a killed process left, and last keeps the change or takes it back.
+    As a context it takes the lock, and brings to its end what a killed process left. Last it keeps the change, or takes
+    it back, and releases the lock.
     """
 
     def __init__(
         self,
+        lock: Lock,
         root: str,
         versions: FileVersions,
-        log: UndoLog,
+        state: Place,
         staged: Place,
         limits: Limits,
     ) -> None:
         self._digests: Digests = {}
-        self._tree, self._versions, self._log = Tree(root, self._digests), versions, log
-        self._staged = staged
+        self._tree, self._versions = Tree(root, self._digests), versions
+        self._lock, self._staged = lock, staged
         self._opened_staging: Directory | None = None
         self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
         self._id = secrets.token_hex(16)
-        self._usage = self._usage_before = log.usage()
+        self._log = UndoLog(state, self._id)
+        self._usage: Usage | None = None
+        self._usage_before: Usage | None = None
         self._recorded = self._committed = False
         self._read: set[Path] = set()
         self._put_aside: list[tuple[Path, str]] = []
@@ -234,10 +252,12 @@ class FileChange:
         self._steps: list[Step] = []
 
     def __enter__(self) -> Self:
+        self._lock.take()
         try:
             with StoreErrors():
+                self._log.open()
+                self._usage = self._usage_before = self._log.usage()
                 self._recover()
-                self._log.begin(self._id)
         except BaseException:
             self._close()
             raise
@@ -254,9 +274,12 @@ class FileChange:
                 self._close()
 
     def _close(self) -> None:
-        self._log.close()
-        if self._opened_staging is not None:
-            self._opened_staging.close()
+        try:
+            self._log.close()
+            if self._opened_staging is not None:
+                self._opened_staging.close()
+        finally:
+            self._lock.release()
 
     @property
     def _staging(self) -> Directory:

@@ -34,15 +34,19 @@ class Usage(NamedTuple):
 
 
 class UndoLog:
-    """The state file, open for one writer."""
+    """The state file, for the one writer whose change this is."""
 
-    def __init__(self, place: Place) -> None:
-        self._file = place.open(os.O_RDWR | os.O_CREAT)
+    def __init__(self, place: Place, change: str) -> None:
+        self._place, self._change, self._end = place, change, 0
+        self._file, self._start = -1, b""
+
+    def open(self) -> None:
+        self._file = self._place.open(os.O_RDWR | os.O_CREAT)
         self._start = os.read(self._file, _ROOM)
-        self._change, self._end = "", 0
 
     def close(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
 
     def usage(self) -> Usage | None:
         """What the store holds; None if that is not known."""
@@ -54,9 +58,6 @@ class UndoLog:
     def unfinished(self) -> list[Step]:
         """The steps of a change that did not come to its end, oldest first."""
         return _steps(self._start, self._file)
-
-    def begin(self, change: str) -> None:
-        self._change, self._end = change, 0
 
     def note(self, **step: Any) -> None:
         """Write down a step before it is taken."""
