@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 20_000_000
 
 
-class FileChange(BaseModel):
+class ProposedText(BaseModel):
     """What a proposal makes of a file; None where there is no file."""
 
     path: str
@@ -34,7 +34,7 @@ class ProposalDocument(BaseModel):
     """A proposal as it travels."""
 
     proposal: str
-    files: list[FileChange]
+    files: list[ProposedText]
 
 
 def write_proposal(place: Path, name: str, files: Sequence[ProposedFile]) -> None:
@@ -44,7 +44,7 @@ def write_proposal(place: Path, name: str, files: Sequence[ProposedFile]) -> Non
             raise CommandError(
                 f"The proposal was not written to {place}, as {file.path} may hold bytes that are not text."
             )
-    changes = [FileChange(path=file.path, before=file.before, after=file.after) for file in files]
+    changes = [ProposedText(path=file.path, before=file.before, after=file.after) for file in files]
     document = ProposalDocument(proposal=name, files=changes)
     try:
         place.write_text(document.model_dump_json(indent=2), "utf-8")
@@ -71,7 +71,7 @@ def taken_in(place: Path, name: str, session: MemoryToolHandler) -> Iterator[Non
         session.proposals.reject(name)  # what is left of it; after an approval there is nothing
 
 
-def _read(place: Path, name: str) -> list[FileChange]:
+def _read(place: Path, name: str) -> list[ProposedText]:
     try:
         with place.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -88,7 +88,7 @@ def _read(place: Path, name: str) -> list[FileChange]:
     return document.files
 
 
-def _propose(session: MemoryToolHandler, change: FileChange, place: Path) -> None:
+def _propose(session: MemoryToolHandler, change: ProposedText, place: Path) -> None:
     session.execute(command="delete", path=change.path)  # makes room where there was a directory
     if change.after is not None:
         answer = session.execute(command="create", path=change.path, file_text=change.after)
@@ -96,7 +96,7 @@ def _propose(session: MemoryToolHandler, change: FileChange, place: Path) -> Non
             raise CommandError(f"{place} proposes what may not be stored. {answer['error']}")
 
 
-def _check_same(waiting: Sequence[ProposedFile], changes: Sequence[FileChange]) -> None:
+def _check_same(waiting: Sequence[ProposedFile], changes: Sequence[ProposedText]) -> None:
     """Raise ProposalError unless what waits would make of the memory what the file's proposal made of its own."""
     here = {file.path: (file.before, file.after) for file in waiting}
     there = {change.path: (change.before, change.after) for change in changes}
