@@ -21,7 +21,8 @@ from memory_demo.evaluation.figures import CLEARED, GROUND, INK, KEPT
 
 COLUMNS = 100
 
-_NUMBER = re.compile(r"\$?[\d,.]+")
+_DOLLAR = "&#36;"  # JupyterLab and GitHub take what stands between two dollar signs for a formula
+_NUMBER = re.compile(f"({_DOLLAR})?[\\d,.]+")
 
 _LINES = ((CLEARED, "--"), (KEPT, "-"), ("#00684a", "-."), ("#7d3468", ":"))
 
@@ -102,7 +103,7 @@ def left(table: pd.DataFrame) -> Markdown:
 
 def _cell(value: object) -> str:
     text = f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text.replace("|", "\\|").replace("\n", " ").replace("$", _DOLLAR)
 
 
 def session_row(turns: Sequence[Turn], model: str) -> dict[str, object]:

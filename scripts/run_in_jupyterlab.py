@@ -37,6 +37,7 @@ class Seen:
     cells_run: int
     errors: tuple[str, ...]
     visible_figures: int
+    formulas: int
 
 
 def browser() -> str | None:
@@ -69,6 +70,8 @@ def run_all(folder: Path, screenshot: Path | None = None) -> Seen:
 
 
 _FIGURES = ".jp-OutputArea-output img"
+# What JupyterLab took for mathematics: two prices in one line of Markdown are read as $...$.
+_FORMULAS = ".jp-RenderedMarkdown mjx-container, .jp-RenderedMarkdown .MathJax"
 _PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent.trim())"
 # JupyterLab shows a traceback as it shows stderr, and the notebook should write nothing there either.
 _ERRORS = (
@@ -101,7 +104,7 @@ def _look(page: Page) -> Seen:
         figure.scroll_into_view_if_needed()
         visible += figure.is_visible() and figure.evaluate("image => image.naturalWidth > 0")
     run = sum(bool(re.fullmatch(r"\[\d+\]:", prompt)) for prompt in prompts)
-    return Seen(len(prompts), run, tuple(errors), visible)
+    return Seen(len(prompts), run, tuple(errors), visible, page.locator(_FORMULAS).count())
 
 
 @contextmanager

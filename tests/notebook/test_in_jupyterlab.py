@@ -19,4 +19,5 @@ def test_run_all_has_no_error_and_every_figure_is_visible(tmp_path, monkeypatch)
     assert seen.errors == ()
     assert seen.cells_run == seen.code_cells > 10
     assert seen.visible_figures >= 1
+    assert seen.formulas == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
