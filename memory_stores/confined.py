@@ -95,12 +95,7 @@ class Place(NamedTuple):
 
     def looked(self) -> Place:
         """The same place with what is there now."""
-        found: os.stat_result | None
-        try:
-            found = os.stat(self.name, dir_fd=self.dir_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            found = None
-        return Place(self.dir_fd, self.name, found)
+        return Place(self.dir_fd, self.name, _status(self.name, self.dir_fd))
 
     def open(self, flags: int) -> int:
         return os.open(self.name, flags | FLAGS, 0o600, dir_fd=self.dir_fd)
@@ -116,6 +111,13 @@ class Place(NamedTuple):
 
     def replace(self, target: Place) -> None:
         os.replace(self.name, target.name, src_dir_fd=self.dir_fd, dst_dir_fd=target.dir_fd)
+
+
+def _status(name: str, dir_fd: int | None) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 class Directory:
@@ -147,7 +149,8 @@ class Directory:
 
     def find(self, name: str) -> Place:
         """The place of a name and what is there, if anything; a link is not followed."""
-        return self.place(name).looked()
+        full = self._prefix + name
+        return Place(self._fd, full, _status(full, self._fd))
 
     def entries(self) -> list[os.DirEntry[str]]:
         with os.scandir(self._prefix or self._fd) as entries:
@@ -245,23 +248,32 @@ def size_of(entry: os.DirEntry[str]) -> int:
         return 0
 
 
-@contextlib.contextmanager
-def opened(place: Place, path: Path) -> Iterator[int]:
+class OpenFile:
+    """The descriptor of an open file, as a context that closes it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def opened(place: Place, path: Path) -> OpenFile:
     """A regular file with one name, open for reading. Raises NotFound, IsDirectory, NotAFile, HardLink."""
     if not place.is_file:
         raise (
             NotFound(path) if place.found is None else (IsDirectory if place.is_directory else NotAFile)(path)
         )
     file = place.open(os.O_RDONLY)
-    try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise NotAFile(path)
-        if found.st_nlink > 1:
-            raise HardLink(path)
-        yield file
-    finally:
-        os.close(file)
+    found = os.fstat(file)
+    is_file = stat.S_ISREG(found.st_mode)
+    if is_file and found.st_nlink <= 1:
+        return OpenFile(file)
+    os.close(file)
+    raise (HardLink if is_file else NotAFile)(path)
 
 
 def _content(file: int, path: Path) -> bytes:
@@ -294,19 +306,14 @@ def digest_of(file: int, digests: Digests | None = None) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def created(place: Place) -> Iterator[int]:
+def created(place: Place) -> OpenFile:
     """A new file that nobody sees yet, open for writing; what a killed process left there goes."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
-        file = place.open(flags)
+        return OpenFile(place.open(flags))
     except FileExistsError:
         place.unlink()
-        file = place.open(flags)
-    try:
-        yield file
-    finally:
-        os.close(file)
+        return OpenFile(place.open(flags))
 
 
 def write_flushed(file: int, chunks: Iterable[bytes]) -> None:

@@ -76,6 +76,7 @@ class FileVersions:
 
     def __init__(self, directory: FilePath) -> None:
         self._directory, self._file = directory, directory / "versions.sqlite"
+        self._database = Place(None, str(self._file))
         self._content = Place(None, str(directory / "content"))
         self._connection: sqlite3.Connection | None = None
         self._process = 0
@@ -108,7 +109,7 @@ class FileVersions:
             return _time(oldest[0] or pruned[0]) if pruned else None
 
     def exist(self) -> bool:
-        return Place(None, str(self._file)).looked().found is not None
+        return self._database.looked().found is not None
 
     def has(self, change_id: str) -> bool:
         return next(self.select(None, change_id, None), None) is not None

@@ -240,14 +240,14 @@ class FileChange:
         self._tree, self._versions = Tree(root, self._digests), versions
         self._lock, self._staged = lock, staged
         self._opened_staging: Directory | None = None
-        self._max_file_bytes, self._limits = limits.max_file_bytes, Usage(*limits[1:])
+        self._limits = limits
         self._id = secrets.token_hex(16)
         self._log = UndoLog(state, self._id)
         self._usage: Usage | None = None
         self._usage_before: Usage | None = None
         self._recorded = self._committed = False
         self._read: set[Path] = set()
-        self._put_aside: list[tuple[Path, str]] = []
+        self._put_aside: list[tuple[Path, Place]] = []
         self._names = map(str, itertools.count())
         self._steps: list[Step] = []
 
@@ -358,16 +358,20 @@ class FileChange:
         self._versions.begin(begins)
 
     def _commit(self) -> None:
-        """Keep the change. Once its versions or a last line are written, it cannot be taken back any more."""
+        """Keep the change. It cannot be taken back once its versions or a last line are written."""
         if not self._steps:
             return
+        left = [place for _, place in self._put_aside]
         if self._recorded:
             self._versions.commit()
-        elif self._put_aside:
-            self._log.note(step="committed", path=[])
+        elif len(self._steps) == 1 and all(place.is_file for place in left):
+            self._clean_up(left, False)  # without the file that was put aside, nobody can take the step back
+            left = []
+        elif left:
+            self._log.note({"step": "committed", "path": []})
         self._committed = True
         try:
-            self._clean_up([name for _, name in self._put_aside], self._recorded)
+            self._clean_up(left, self._recorded)
             self._log.end(self._usage)
         except OSError:
             logger.exception("a change is kept, and the next one will clean up after it")
@@ -388,7 +392,7 @@ class FileChange:
             return
         kinds = {step["step"] for step in steps}
         if "committed" in kinds or ("recorded" in kinds and self._versions.has(steps[0]["change"])):
-            self._clean_up(_names_in(steps), "recorded" in kinds)
+            self._clean_up(self._staged_by(steps), "recorded" in kinds)
         else:
             self._take_back(steps)
             if "recorded" in kinds:
@@ -399,9 +403,9 @@ class FileChange:
     def _holders(self, path: Path) -> Iterator[tuple[Tree, Path]]:
         """Where content that was once at `path` may be: there, or put aside by this change."""
         yield self._tree, path
-        for place, name in self._put_aside:
-            if path[: len(place)] == place:
-                yield Tree(self._staged.name), (name, *path[len(place) :])
+        for old, place in self._put_aside:
+            if path[: len(old)] == old:
+                yield Tree(self._staged.name), (FilePath(place.name).name, *path[len(old) :])
 
     def _note_recorded(self) -> None:
         if not self._recorded:
@@ -409,8 +413,8 @@ class FileChange:
             self._note("recorded", ())
 
     def _note(self, step: str, path: Path, **details: object) -> None:
-        noted = {"step": step, "path": list(path), **details}
-        self._log.note(**noted)
+        noted = {"step": step, "path": path, **details}
+        self._log.note(noted)
         self._steps.append(noted)
 
     def _put(self, path: Path, size: int, chunks: Iterable[bytes]) -> None:
@@ -420,8 +424,8 @@ class FileChange:
                 raise NotADirectory(path)  # another program took it away: an edit does not make it anew
             if place.found and not place.is_file:
                 raise NotAFile(path)
-            if size > max(self._max_file_bytes, place.size):
-                raise FileLimit(path, limit=self._max_file_bytes)
+            if size > max(self._limits.max_file_bytes, place.size):
+                raise FileLimit(path, limit=self._limits.max_file_bytes)
             self._use(0 if place.found else 1, size - place.size)
             name, saved = next(self._names), next(self._names)
             staged = self._staging.place(name)
@@ -429,15 +433,22 @@ class FileChange:
                 inode = os.fstat(file).st_ino
                 kind = "created" if place.found is None else "replaced"
                 self._note(kind, path, staged=name, saved=saved, inode=inode)
-                self._put_aside.append((path, name))
+                self._put_aside.append((path, staged))
                 write_flushed(file, chunks)
             if place.found is None:
                 rename_to_free_name(staged, place)
                 self._put_aside.pop()
-            elif not swapped(staged, place):
-                self._put_aside.append((path, saved))
-                self._save(place, self._staging.place(saved), path)
-                staged.replace(place)
+            else:
+                old = self._replace(place, staged, self._staging.place(saved), path)
+                self._put_aside[-1] = path, Place(old.dir_fd, old.name, place.found)
+
+    def _replace(self, place: Place, staged: Place, saved: Place, path: Path) -> Place:
+        """Put a staged file in the place of another, and say where that is then."""
+        if swapped(staged, place):
+            return staged
+        self._save(place, saved, path)
+        staged.replace(place)
+        return saved
 
     def _save(self, place: Place, saved: Place, path: Path) -> None:
         """Put a file aside, for systems that cannot swap; nobody may read one with a second name, so it may be missing."""
@@ -459,10 +470,10 @@ class FileChange:
                 gone = self._counted(path, sys.maxsize) if place.is_directory else _usage_of(place)
                 name = next(self._names)
                 aside = self._staging.find(name)
-                self._note("removed", path, staged=name)
                 remove_all(aside)  # what a writer left that was killed before it took note
-                self._put_aside.append((path, name))
+                self._note("removed", path, staged=name)
                 rename_to_free_name(place, aside)
+                self._put_aside.append((path, Place(aside.dir_fd, aside.name, place.found)))
                 self._use(-gone.files, -gone.size)
         except NotADirectory:
             raise NotFound(path) from None
@@ -471,7 +482,7 @@ class FileChange:
         with self._tree.at(new, self._make) as target:
             if target.found:
                 raise Occupied(new)
-            self._note("moved", old, to=list(new))
+            self._note("moved", old, to=new)
             rename_to_free_name(source, target)
 
     def _use(self, files: int, size: int) -> None:
@@ -479,9 +490,9 @@ class FileChange:
         grows = files > 0 or size > 0
         after = self._usage and self._usage.plus(files, size)
         if grows and (after is None or after.exceeds(self._limits)):
-            after = self._counted((), self._limits.files + 1).plus(files, size)
+            after = self._counted((), self._limits.max_files + 1).plus(files, size)
             if after.exceeds(self._limits):
-                raise StoreLimit(limit=self._limits.files, size=self._limits.size)
+                raise StoreLimit(limit=self._limits.max_files, size=self._limits.max_total_bytes)
         self._usage = after
 
     def _counted(self, path: Path, most: int) -> Usage:
@@ -490,15 +501,13 @@ class FileChange:
         sizes = [entry.size for entry in itertools.islice(files, min(most, sys.maxsize))]
         return Usage(len(sizes), sum(sizes))
 
-    def _clean_up(self, names: Sequence[str], recorded: bool) -> None:
+    def _clean_up(self, left: Sequence[Place], recorded: bool) -> None:
         """Let go of what was put aside; content that a version needs goes into the history."""
-        needed = recorded or (names and self._versions.exist())
-        for name in names:
-            place = self._staging.find(name)
-            if needed and place.found is not None:
-                self._versions.keep(place, self._digests)
-                place = place.looked()
-            remove_all(place)
+        needed = recorded or (left and self._versions.exist())
+        for place in left:
+            if needed:
+                self._versions.keep(place.looked(), self._digests)
+            remove_all(place if place.is_file and not needed else place.looked())
         if recorded:
             self._versions.drop_unused()
 
@@ -507,8 +516,12 @@ class FileChange:
         for step in reversed(steps):
             with contextlib.suppress(OSError, StoreError):
                 self._take_back_step(step, tuple(step["path"]), copies)
-        for name in _names_in(steps):
-            remove_all(self._staging.find(name))
+        for place in self._staged_by(steps):
+            remove_all(place)
+
+    def _staged_by(self, steps: Sequence[Step]) -> list[Place]:
+        """What these steps have left in the staging directory."""
+        return [self._staging.find(step[key]) for step in steps for key in ("staged", "saved") if key in step]
 
     def _take_back_step(self, step: Step, path: Path, copies: set[int]) -> None:
         """Only what is still what the step made is touched: its file, or one of the `copies` put back in its place."""
@@ -529,11 +542,6 @@ class FileChange:
                 case "moved":
                     with self._tree.at(tuple(step["to"])) as target:
                         rename_to_free_name(target, place)
-
-
-def _names_in(steps: Sequence[Step]) -> list[str]:
-    """The names in the staging directory that these steps may have left."""
-    return [step[key] for step in steps for key in ("staged", "saved") if key in step]
 
 
 def _usage_of(place: Place) -> Usage:

@@ -8,12 +8,12 @@ full disk, and is read by people and programs alike with any JSON reader.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from typing import Any, NamedTuple, TypeAlias
 
 from memory_stores.confined import Place, chunks_of
+from memory_stores.protocol import Limits
 
 Step: TypeAlias = dict[str, Any]
 _ROOM = 4096
@@ -29,8 +29,8 @@ class Usage(NamedTuple):
     def plus(self, files: int, size: int) -> Usage:
         return Usage(self.files + files, self.size + size)
 
-    def exceeds(self, limits: Usage) -> bool:
-        return self.files > limits.files or self.size > limits.size
+    def exceeds(self, limits: Limits) -> bool:
+        return self.files > limits.max_files or self.size > limits.max_total_bytes
 
 
 class UndoLog:
@@ -50,16 +50,17 @@ class UndoLog:
 
     def usage(self) -> Usage | None:
         """What the store holds; None if that is not known."""
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            first = json.loads(self._start.partition(b"\n")[0])
+        try:
+            first = json.loads(self._start.partition(b"\n")[0].decode())
             return Usage(int(first["files"]), int(first["bytes"]))
-        return None
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def unfinished(self) -> list[Step]:
         """The steps of a change that did not come to its end, oldest first."""
         return _steps(self._start, self._file)
 
-    def note(self, **step: Any) -> None:
+    def note(self, step: Step) -> None:
         """Write down a step before it is taken."""
         if not self._end and len(self._start) < _ROOM:
             self._write(b" " * _ROOM, 0)

@@ -1,0 +1,61 @@
+"""A change is whole or never was, whichever call of the system its writer was killed before."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BEFORE = {"deep": "", "deep/in": "", "deep/in/file": "deep", "notes": "old", "other": "other"}
+AFTER = {
+    "create": {"made": "made"},
+    "create in new directories": {"new": "", "new/er": "", "new/er/made": "made"},
+    "edit": {"notes": "old and new"},
+    "delete": {"notes": None},
+    "delete a directory": {"deep": None, "deep/in": None, "deep/in/file": None},
+    "rename": {"notes": None, "moved": "", "moved/notes": "old"},
+    "several": {
+        "notes": None,
+        "moved": "",
+        "moved/notes": "old",
+        "other": "changed",
+        "deep/in/file": None,
+    },
+}
+VERSIONS = {"edit": 1, "delete": 1, "several": 4}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks; CI runs Linux and macOS")
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        *itertools.product(AFTER, ["plain"]),
+        *itertools.product(VERSIONS, ["recorded"]),
+        *itertools.product(["edit", "delete"], ["by resolved paths"]),
+    ],
+)
+def test_killed_before_any_call_a_change_is_whole_or_never_was(change: str, how: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "tests.stores.killed_at_every_call", str(tmp_path), change, how]
+    run = subprocess.run(program, cwd=Path(__file__).parents[2], capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+    kills = [json.loads(line) for line in run.stdout.splitlines()]
+
+    after = {path: text for path, text in {**BEFORE, **AFTER[change]}.items() if text is not None}
+    found = [kill["found"] for kill in kills]
+    never_was = found.count(BEFORE)
+    assert found == [BEFORE] * never_was + [after] * (len(kills) - never_was), (
+        "there is one moment that counts"
+    )
+    assert 0 < never_was < len(kills) - 1
+
+    recorded = [len(kill["versions"]) for kill in kills]
+    made = (3, VERSIONS[change]) if how == "recorded" else (0, 0)
+    assert recorded == [made[0]] * never_was + [sum(made)] * (len(kills) - never_was)
+    for kill in kills:
+        assert kill["counted"] == kill["there"] and not kill["staged"], (
+            "the next change leaves no trace of it"
+        )
