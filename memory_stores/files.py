@@ -137,11 +137,11 @@ class FileStore:
         yield self._tree, path
         staged, places = Tree(self._staged.name), [path]
         for step in steps_under_way(self._state):
-            top = tuple(step["path"])
+            top = step.path
             for inner in [place[len(top) :] for place in places if place[: len(top)] == top]:
-                yield from ((staged, (step[key], *inner)) for key in ("staged", "saved") if key in step)
-                if step["step"] == "moved":
-                    places.append((*step["to"], *inner))
+                yield from ((staged, (name, *inner)) for name in step.names)
+                if step.kind == "moved":
+                    places.append((*step.to, *inner))
                     yield self._tree, places[-1]
 
     def history_begins(self) -> datetime | None:
@@ -242,7 +242,7 @@ class FileChange:
         self._opened_staging: Directory | None = None
         self._limits = limits
         self._id = secrets.token_hex(16)
-        self._log = UndoLog(state, self._id)
+        self._log = UndoLog(state)
         self._usage: Usage | None = None
         self._usage_before: Usage | None = None
         self._recorded = self._committed = False
@@ -368,7 +368,7 @@ class FileChange:
             self._clean_up(left, False)  # without the file that was put aside, nobody can take the step back
             left = []
         elif left:
-            self._log.note({"step": "committed", "path": []})
+            self._note("committed")
         self._committed = True
         try:
             self._clean_up(left, self._recorded)
@@ -390,8 +390,8 @@ class FileChange:
         steps = self._log.unfinished()
         if not steps:
             return
-        kinds = {step["step"] for step in steps}
-        if "committed" in kinds or ("recorded" in kinds and self._versions.has(steps[0]["change"])):
+        kinds = {step.kind for step in steps}
+        if "committed" in kinds or ("recorded" in kinds and self._versions.has(steps[0].change)):
             self._clean_up(self._staged_by(steps), "recorded" in kinds)
         else:
             self._take_back(steps)
@@ -410,12 +410,14 @@ class FileChange:
     def _note_recorded(self) -> None:
         if not self._recorded:
             self._recorded = True
-            self._note("recorded", ())
+            self._note("recorded")
 
-    def _note(self, step: str, path: Path, **details: object) -> None:
-        noted = {"step": step, "path": path, **details}
-        self._log.note(noted)
-        self._steps.append(noted)
+    def _note(
+        self, kind: str, path: Path = (), to: Path = (), staged: str = "", saved: str = "", inode: int = 0
+    ) -> None:
+        step = Step(self._id, kind, path, to, staged, saved, inode)
+        self._log.note(step)
+        self._steps.append(step)
 
     def _put(self, path: Path, size: int, chunks: Iterable[bytes]) -> None:
         was_read = path in self._read
@@ -515,32 +517,32 @@ class FileChange:
         copies: set[int] = set()
         for step in reversed(steps):
             with contextlib.suppress(OSError, StoreError):
-                self._take_back_step(step, tuple(step["path"]), copies)
+                self._take_back_step(step, copies)
         for place in self._staged_by(steps):
             remove_all(place)
 
     def _staged_by(self, steps: Sequence[Step]) -> list[Place]:
         """What these steps have left in the staging directory."""
-        return [self._staging.find(step[key]) for step in steps for key in ("staged", "saved") if key in step]
+        return [self._staging.find(name) for step in steps for name in step.names]
 
-    def _take_back_step(self, step: Step, path: Path, copies: set[int]) -> None:
+    def _take_back_step(self, step: Step, copies: set[int]) -> None:
         """Only what is still what the step made is touched: its file, or one of the `copies` put back in its place."""
-        with self._tree.at(path) as place:
-            is_ours = place.inode in {step.get("inode"), *copies}
-            match step["step"]:
+        with self._tree.at(step.path) as place:
+            is_ours = place.inode in {step.inode, *copies}
+            match step.kind:
                 case "made":
                     place.rmdir()
                 case "created" if is_ours:
                     place.unlink()
                 case "replaced" if is_ours:
-                    saved = self._staging.find(step["saved"])
-                    old = self._staging.place(step["staged"]) if saved.found is None else saved
+                    saved = self._staging.find(step.saved)
+                    old = self._staging.place(step.staged) if saved.found is None else saved
                     copies.add(old.looked().inode)
                     old.replace(place)
                 case "removed":
-                    rename_to_free_name(self._staging.place(step["staged"]), place)
+                    rename_to_free_name(self._staging.place(step.staged), place)
                 case "moved":
-                    with self._tree.at(tuple(step["to"])) as target:
+                    with self._tree.at(step.to) as target:
                         rename_to_free_name(target, place)
 
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple, TypeAlias
+import re
+from typing import NamedTuple
 
 from memory_stores.confined import Place, chunks_of
-from memory_stores.protocol import Limits
+from memory_stores.protocol import Limits, Path
 
-Step: TypeAlias = dict[str, Any]
 _ROOM = 4096
 _UNDER_WAY = b'{"change"'
+_AT_REST = re.compile(rb'\{"files": (\d+), "bytes": (\d+)\}\n')
 
 
 class Usage(NamedTuple):
@@ -33,11 +34,28 @@ class Usage(NamedTuple):
         return self.files > limits.max_files or self.size > limits.max_total_bytes
 
 
+class Step(NamedTuple):
+    """One step of a change: what is done to a path, or where `to`, and the names and inode that it takes for that."""
+
+    change: str
+    kind: str
+    path: Path = ()
+    to: Path = ()
+    staged: str = ""
+    saved: str = ""
+    inode: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """What the step may have left in the staging directory."""
+        return [name for name in (self.staged, self.saved) if name]
+
+
 class UndoLog:
     """The state file, for the one writer whose change this is."""
 
-    def __init__(self, place: Place, change: str) -> None:
-        self._place, self._change, self._end = place, change, 0
+    def __init__(self, place: Place) -> None:
+        self._place, self._end = place, 0
         self._file, self._start = -1, b""
 
     def open(self) -> None:
@@ -50,11 +68,8 @@ class UndoLog:
 
     def usage(self) -> Usage | None:
         """What the store holds; None if that is not known."""
-        try:
-            first = json.loads(self._start.partition(b"\n")[0].decode())
-            return Usage(int(first["files"]), int(first["bytes"]))
-        except (ValueError, KeyError, TypeError):
-            return None
+        known = _AT_REST.match(self._start)
+        return Usage(int(known[1]), int(known[2])) if known else None
 
     def unfinished(self) -> list[Step]:
         """The steps of a change that did not come to its end, oldest first."""
@@ -64,7 +79,7 @@ class UndoLog:
         """Write down a step before it is taken."""
         if not self._end and len(self._start) < _ROOM:
             self._write(b" " * _ROOM, 0)
-        line = json.dumps({"change": self._change, **step}).encode() + b"\n"
+        line = _line(step)
         self._write(line, self._end)
         self._end += len(line)
 
@@ -100,26 +115,38 @@ def _steps(start: bytes, file: int) -> list[Step]:
     if start.startswith(_UNDER_WAY):
         for line in b"".join([start, *chunks_of(file)]).split(b"\n"):
             step = _step(line)
-            if step is None or step["change"] != (steps or [step])[0]["change"]:
+            if step is None or step.change != (steps or [step])[0].change:
                 break  # torn, so that its step was not taken; or left from a change before
             steps.append(step)
     return steps
 
 
+def _line(step: Step) -> bytes:
+    """A step as a line of JSON. Only names need quoting: to encode the whole would take longer than to write it."""
+    return (
+        f'{{"change": "{step.change}", "step": "{step.kind}", "path": {_list(step.path)}, "to": {_list(step.to)}, '
+        f'"staged": "{step.staged}", "saved": "{step.saved}", "inode": {step.inode}}}\n'
+    ).encode()
+
+
+def _list(path: Path) -> str:
+    return f"[{', '.join(map(json.dumps, path))}]"
+
+
 def _step(line: bytes) -> Step | None:
     """A line as a step. What this module did not write is none, so that no path in it leads anywhere."""
     try:
-        step = json.loads(line)
-        paths = [step["path"], step.get("to", [])]
-        names = [name for path in paths for name in path]
-        numbers = [step[key] for key in ("staged", "saved") if key in step]
-        texts = [step["change"], step["step"], *names, *numbers]
+        read = json.loads(line)
+        path, to = tuple(read["path"]), tuple(read.get("to", ()))
+        staged, saved, inode = read.get("staged", ""), read.get("saved", ""), read.get("inode", 0)
+        step = Step(read["change"], read["step"], path, to, staged, saved, inode)
+        texts = [step.change, step.kind, *path, *to, *step.names]
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    plain = all(isinstance(text, str) for text in texts) and not any("/" in name for name in names)
-    if not plain or {"", ".", ".."} & {*names} or not all(map(str.isdecimal, numbers)):
+    plain = all(isinstance(text, str) for text in texts) and not any("/" in name for name in (*path, *to))
+    if not plain or {"", ".", ".."} & {*path, *to} or not all(map(str.isdecimal, step.names)):
         return None
-    return step if isinstance(step, dict) else None
+    return step
 
 
 def is_under_way(place: Place) -> bool:
