@@ -38,8 +38,10 @@ VERSIONS = {"edit": 1, "delete": 1, "several": 4}
         *itertools.product(["edit", "delete"], ["by resolved paths"]),
     ],
 )
-def test_killed_before_any_call_a_change_is_whole_or_never_was(change: str, how: str, tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "tests.stores.killed_at_every_call", str(tmp_path), change, how]
+def test_killed_before_any_call_a_change_is_whole_or_never_was(
+    change: str, how: str, memory_disk: Path
+) -> None:
+    program = [sys.executable, "-m", "tests.stores.killed_at_every_call", str(memory_disk), change, how]
     run = subprocess.run(program, cwd=Path(__file__).parents[2], capture_output=True)
     assert run.returncode == 0, run.stderr.decode()
     kills = [json.loads(line) for line in run.stdout.splitlines()]
