@@ -356,7 +356,7 @@ def _last_to_prune(connection: sqlite3.Connection, keep: timedelta | int) -> int
 def _sqlite_errors() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
         raise (OutOfSpace if full else Unavailable) from error
 

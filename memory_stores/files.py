@@ -373,7 +373,7 @@ class FileChange:
         try:
             self._clean_up(left, self._recorded)
             self._log.end(self._usage)
-        except OSError:
+        except (OSError, StoreError):
             logger.exception("a change is kept, and the next one will clean up after it")
 
     def _roll_back(self) -> None:

@@ -121,6 +121,31 @@ def test_redacted_bytes_are_nowhere_below_the_directory(handler: MemoryToolHandl
     assert (redacted.redacted, redacted.size, redacted.content_sha256) == (True, None, None)
 
 
+@pytest.mark.parametrize("history", [False, "a test"])
+def test_with_a_broken_history_every_answer_is_true_and_reading_goes_on(
+    handler: MemoryToolHandler, tmp_path: Path, history: bool | str
+) -> None:
+    create(handler, "d/f", "one")
+    create(handler, "g", "two")
+    handler.store.close()
+    for file in (tmp_path / "base" / ".memory.history").glob("versions.sqlite*"):
+        file.write_bytes(b"not a database" * 100)
+    handler = MemoryToolHandler(tmp_path / "base", history=history)
+    root = handler.memory_root
+    assert root
+    for command in (
+        {"command": "str_replace", "path": f"{M}/g", "old_str": "two", "new_str": "three"},
+        {"command": "delete", "path": f"{M}/d"},
+        {"command": "rename", "old_path": f"{M}/g", "new_path": f"{M}/h"},
+    ):
+        before = files(root)
+        answer = handler.execute(command)
+        assert ("success" in answer) == (files(root) != before), answer
+        assert "internal" not in str(answer)
+        for name in files(root):
+            assert "success" in handler.execute(command="view", path=f"{M}/{name}")
+
+
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
     """A directory that other users may enter; pytest closes its own whenever it starts."""
