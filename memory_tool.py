@@ -94,8 +94,8 @@ class MemoryToolHandler:
             raise TypeError(f"{type(store).__name__} takes no proposals: leave proposal out.")
         created_by = None if history is False else "" if history is True else history
         self._root = store.root if isinstance(store, FileStore) else None
-        self.history = History(store, _answer, created_by, keep)
-        self.proposals = Proposals(store, _answer, proposal, screens, keep)
+        self.history = History(store, _answer_people, created_by, keep)
+        self.proposals = Proposals(store, _answer_people, proposal, screens, keep)
         self.store: MemoryStore = self.proposals.draft or store
         self._screens, self._frame, self._overwrite = tuple(screens), frame, overwrite
 
@@ -121,7 +121,7 @@ class MemoryToolHandler:
 
     def clear_all_memory(self) -> dict[str, str]:
         """Delete everything in memory; the memory directory itself stays."""
-        return _answer(self._clear)
+        return _answer_people(self._clear)
 
     def as_tool(self) -> MemoryTool:
         """This handler as a runnable tool of the SDK, for ``client.beta.messages.tool_runner``."""
@@ -312,6 +312,13 @@ _TEXTS: dict[type[StoreError], str] = {
     protocol.NotKept: "That content is not in the history any more.",
 }
 
+# The same for people, where the words for the model are no use to them. {cause} is what the system said.
+_TEXTS_FOR_PEOPLE = _TEXTS | {
+    protocol.OutOfSpace: "The disk is full: make room, then try again.",
+    protocol.Forbidden: "The system does not permit this ({cause}): do it as a user who may.",
+    protocol.Gone: "The memory directory was removed: give one that is there.",
+    protocol.Unavailable: "The memory cannot be reached ({cause}): set that right, then try again.",
+}
 
 # What a path that the model chose can lead to; the rest of what the system refuses is for people to see in the log.
 _OF_THE_MODEL = (protocol.NotFound, protocol.NotADirectory, protocol.NameTooLong)
@@ -327,12 +334,25 @@ def _answer(command: Callable[[], str]) -> dict[str, str]:
     except StoreError as error:
         if error.__cause__ is not None and not isinstance(error, _OF_THE_MODEL):
             logger.warning("memory command failed", exc_info=True)
-        text = _TEXTS[type(error)]
-        shown = {"path": spelled(error.path), "limit": error.limit, "bytes": error.size}
-        return {"error": text.format(size=_size(error.size), **shown)}
+        return {"error": _text(error, _TEXTS)}
     except Exception:
         logger.exception("memory command failed")
         return {"error": "The tool failed for an internal reason: tell the user and go on without it."}
+
+
+def _answer_people(command: Callable[[], str]) -> dict[str, str]:
+    def told() -> str:
+        try:
+            return command()
+        except StoreError as error:
+            raise _Refused(_text(error, _TEXTS_FOR_PEOPLE)) from error
+
+    return _answer(told)
+
+
+def _text(error: StoreError, texts: Mapping[type[StoreError], str]) -> str:
+    numbers = {"limit": error.limit, "bytes": error.size, "size": _size(error.size)}
+    return texts[type(error)].format(path=spelled(error.path), cause=error.__cause__ or error, **numbers)
 
 
 @contextmanager

@@ -221,7 +221,7 @@ class FileVersions:
 
     def commit(self) -> None:
         if self._connection and self._connection.in_transaction:
-            with _sqlite_errors():
+            with _sqlite_errors(self._file):
                 self._connection.execute("COMMIT")
 
     def roll_back(self) -> None:
@@ -276,7 +276,7 @@ class FileVersions:
         return self._connection
 
     def _opened_to_write(self) -> sqlite3.Connection:
-        with StoreErrors(), _sqlite_errors():
+        with StoreErrors(), _sqlite_errors(self._file):
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if self._directory.is_symlink():
                 raise NotAFile
@@ -295,7 +295,7 @@ class FileVersions:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that only reads: it needs no right to write, and there may be no history yet."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_sqlite_errors())
+            stack.enter_context(_sqlite_errors(self._file))
             connection = stack.enter_context(contextlib.closing(_opened_to_read(self._file)))
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'dropped'").fetchone():
                 connection = stack.enter_context(contextlib.closing(sqlite3.connect(":memory:")))
@@ -317,7 +317,7 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
         return sqlite3.connect(":memory:")
     writable = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
     mode = "rw" if writable else "ro" if FilePath(f"{file}-wal").exists() else "ro&immutable=1"
-    with _sqlite_errors():
+    with _sqlite_errors(file):
         connection = sqlite3.connect(
             f"{file.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
         )
@@ -353,12 +353,13 @@ def _last_to_prune(connection: sqlite3.Connection, keep: timedelta | int) -> int
 
 
 @contextlib.contextmanager
-def _sqlite_errors() -> Iterator[None]:
+def _sqlite_errors(file: FilePath) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-        raise (OutOfSpace if full else Unavailable) from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise OutOfSpace from error
+        raise Unavailable from sqlite3.DatabaseError(f"{file}: {error}")
 
 
 def _key(path: Path) -> bytes:

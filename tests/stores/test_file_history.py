@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -121,16 +122,35 @@ def test_redacted_bytes_are_nowhere_below_the_directory(handler: MemoryToolHandl
     assert (redacted.redacted, redacted.size, redacted.content_sha256) == (True, None, None)
 
 
+def broken(handler: MemoryToolHandler, **settings: bool | str) -> MemoryToolHandler:
+    """The same memory, opened anew, with a history that is no database any more."""
+    handler.store.close()
+    assert handler.base_path
+    for file in (handler.base_path / ".memory.history").glob("versions.sqlite*"):
+        file.write_bytes(b"not a database" * 100)
+    return MemoryToolHandler(handler.base_path, **settings)
+
+
+def test_people_are_told_what_is_broken_in_their_own_words(
+    handler: MemoryToolHandler, caplog: pytest.LogCaptureFixture
+) -> None:
+    create(handler, "d/f", "one")
+    handler = broken(handler, history=True)
+    now = datetime.now()
+    for answer in (handler.history.restore(now), handler.history.undo("x"), handler.clear_all_memory()):
+        assert "versions.sqlite: file is not a database" in answer["error"]
+        assert "tell the user" not in answer["error"] and not caplog.records
+    for_the_model = handler.execute(command="delete", path=f"{M}/d")["error"]
+    assert "sqlite" not in for_the_model and "tell the user" in for_the_model and caplog.records
+
+
 @pytest.mark.parametrize("history", [False, "a test"])
 def test_with_a_broken_history_every_answer_is_true_and_reading_goes_on(
-    handler: MemoryToolHandler, tmp_path: Path, history: bool | str
+    handler: MemoryToolHandler, history: bool | str
 ) -> None:
     create(handler, "d/f", "one")
     create(handler, "g", "two")
-    handler.store.close()
-    for file in (tmp_path / "base" / ".memory.history").glob("versions.sqlite*"):
-        file.write_bytes(b"not a database" * 100)
-    handler = MemoryToolHandler(tmp_path / "base", history=history)
+    handler = broken(handler, history=history)
     root = handler.memory_root
     assert root
     for command in (
