@@ -70,8 +70,6 @@ CREATE TABLE IF NOT EXISTS last_change (id INTEGER PRIMARY KEY CHECK (id = 0), c
 """
 _COLUMNS = "id, change_id, path, operation, sha256, size, created_at, created_by, redacted"
 
-_OPENED: weakref.WeakSet[FileVersions] = weakref.WeakSet()
-
 Holders = Callable[[Path], Iterable[tuple[Tree, Path]]]
 """Where the content that was once at a path may be now."""
 
@@ -84,8 +82,10 @@ class FileVersions:
         self._database = Place(None, str(self._file))
         self._content = Place(None, str(directory / "content"))
         self._connection: sqlite3.Connection | None = None
-        self._process = self._thread = 0
-        _OPENED.add(self)
+        self._process = 0
+        self.in_use = threading.RLock()
+        """Held by whoever uses the connection that writes: a thread in a change, or one that forks."""
+        _KNOWN.add(self)
 
     # --- reading, without a lock
 
@@ -266,22 +266,12 @@ class FileVersions:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        if self._connection and self._process == os.getpid():
-            self._connection.close()
-        self._connection = None
+        with self.in_use:
+            if self._connection and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
 
-    def close_before_fork(self) -> None:
-        """No connection goes into a forked process: SQLite would take this process's locks for its own there.
-
-        What another thread has begun may first come to its end.
-        """
-        deadline = time.monotonic() + 30
-        while self._is_at_work() and self._thread != threading.get_ident() and time.monotonic() < deadline:
-            time.sleep(0.001)
-        if not self._is_at_work():
-            self.close()
-
-    def _is_at_work(self) -> bool:
+    def is_in_transaction(self) -> bool:
         return self._connection is not None and self._connection.in_transaction
 
     def _is_used(self, digest: str) -> bool:
@@ -291,7 +281,6 @@ class FileVersions:
     def _begun(self) -> sqlite3.Connection:
         connection = self._writer()
         if not connection.in_transaction:
-            self._thread = threading.get_ident()
             connection.execute("BEGIN IMMEDIATE")
         return connection
 
@@ -333,13 +322,27 @@ class FileVersions:
             self._content.make()
 
 
-def _close_all_before_fork() -> None:
-    for versions in list(_OPENED):
-        versions.close_before_fork()
+# No connection goes into a forked process: SQLite would take its parent's locks for its own there, and the parent would
+# close the database as its last user. So a fork waits for changes of other threads, and closes what is open.
+_KNOWN: weakref.WeakSet[FileVersions] = weakref.WeakSet()
+_TAKEN: list[FileVersions] = []
+
+
+def _before_fork() -> None:
+    for versions in sorted(_KNOWN, key=id):
+        if versions.in_use.acquire(timeout=30):
+            _TAKEN.append(versions)
+            if not versions.is_in_transaction():
+                versions.close()
+
+
+def _after_fork() -> None:
+    while _TAKEN:
+        _TAKEN.pop().in_use.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_all_before_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def _opened_to_read(file: FilePath) -> sqlite3.Connection:

@@ -254,6 +254,7 @@ class FileChange:
 
     def __enter__(self) -> Self:
         self._lock.take()
+        self._versions.in_use.acquire()
         try:
             with StoreErrors():
                 self._log.open()
@@ -281,6 +282,7 @@ class FileChange:
                 self._opened_staging.close()
                 self._opened_staging = None
         finally:
+            self._versions.in_use.release()
             self._lock.release()
 
     @property
