@@ -43,9 +43,11 @@ def _migrate(arguments: argparse.Namespace) -> int:
     if not arguments.memory.is_database:
         raise CommandError("A directory needs no preparation; name a database with --memory postgresql://...")
     try:
-        from memory_stores.postgres import SetupError, migrate
+        from memory_stores import PostgresStore  # noqa: F401  it says what is missing and how to install that
     except ImportError as error:
-        raise CommandError("This needs psycopg: pip install 'memory-cookbook[postgres]'.") from error
+        raise CommandError(str(error)) from error
+    from memory_stores.postgres import SetupError, migrate
+
     try:
         migrate(arguments.memory.where, role=arguments.role)
     except SetupError as error:
