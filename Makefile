@@ -53,7 +53,7 @@ lock: $(READY) ## resolve pyproject.toml into requirements.lock, for every platf
 	    --upgrade --all-extras pyproject.toml --output-file requirements.lock
 
 clean: ## remove the virtual environment and everything generated
-	rm -rf $(VENV) memory_cookbook.html demo_memory memory_storage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) memory_cookbook.html demo_memory memory_storage evaluation_results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'

@@ -24,6 +24,7 @@ from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewA
 from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
 from memory_demo.memory_command import add_memory_parser, as_listed
 from memory_demo.memory_location import MemoryLocation, default_memory
+from memory_demo.memory_moving import run_copy
 from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_command import add_review_parser
 from memory_demo.review_report import Review, total_cost
@@ -134,6 +135,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(
         argv, argparse.Namespace(memory=None, scope=None, model=None, offline=False, env=None, propose=None)
     )
+    if arguments.run is run_copy and (arguments.memory is not None or arguments.scope):
+        raise CommandError(
+            "memory copy takes no --memory and no --scope: give FROM and TO, with --from-scope and --to-scope."
+        )
     if arguments.memory is None:
         is_demo = arguments.run is _run_demo
         arguments.memory = "memory_storage" if is_demo else str(default_memory(Path.cwd()))

@@ -714,7 +714,8 @@ def _status_error(error: anthropic.APIStatusError, model: str) -> ConversationEr
     advice = {
         "authentication_error": "The API refused the key; check ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN.",
         "permission_error": f"The API does not permit this request with this key{code}: {said}",
-        "not_found_error": f"The API does not serve the model {model!r}; set ANTHROPIC_MODEL to a current one.",
+        "not_found_error": f"The API does not serve the model {model!r}; "
+        "name a current one by --model or ANTHROPIC_MODEL.",
         "rate_limit_error": "The rate limit still holds after retries; "
         f"repeat the call {f'in {wait} s' if wait else 'later'}.",
         "overloaded_error": f"The API is overloaded{code}; repeat the call later.",

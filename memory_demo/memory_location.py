@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -19,6 +18,18 @@ from memory_demo.review_targets import CommandError
 if TYPE_CHECKING:
     from memory_stores import FileStore, PostgresStore
 
+_PLACES = "a directory, or a database as postgresql://user@host/database"
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*://)")
+
+# An address of which it is certain where a password begins and ends.
+_ADDRESS = re.compile(
+    r"""postgres(ql)?://
+    (?: (?P<user>[^:@/?#]*) (?: :[^@/?#]*)? @)?
+    (?P<server>(?: [\w.,-] | \[[\da-fA-F:.]*\] | :\d+(?=[,/?]|\Z) )* (?: /[^@?#:]*)?)
+    (?: \?[^@]*)?""",
+    re.VERBOSE,
+)
+
 
 @dataclass(frozen=True)
 class MemoryLocation:
@@ -26,6 +37,15 @@ class MemoryLocation:
 
     where: str
     scope: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise CommandError for what is neither; of an address no more is shown than its scheme."""
+        if not self.where.strip():
+            raise CommandError(f"An empty name is no place for a memory: write {_PLACES}.")
+        if "://" in self.where and not self.is_database:
+            scheme = _SCHEME.match(self.where)
+            named = scheme[1] if scheme else "What has :// in it"
+            raise CommandError(f"{named} is no place for a memory: write {_PLACES}.")
 
     @property
     def is_database(self) -> bool:
@@ -39,14 +59,14 @@ class MemoryLocation:
         """As it may be shown: without a password, and without options, where one can be as well."""
         shown = self.where
         if self.is_database:
-            address = urlsplit(self.where)
-            user = f"{address.username}@" if address.username else ""
-            shown = f"postgresql://{user}{address.netloc.rpartition('@')[2]}{address.path}"
+            parts = _ADDRESS.fullmatch(self.where)
+            user = f"{parts['user']}@" if parts and parts["user"] else ""
+            shown = f"postgresql://{user}{parts['server']}" if parts else "postgresql://..."
         return f"{shown} ({', '.join(self.scope)})" if self.scope else shown
 
     def exists(self) -> bool:
         """Whether there may be something to look at, so that looking need not make a directory."""
-        return self.directory is None or self.directory.is_dir()
+        return self.directory is None or self.directory.exists()
 
     def store(self, *, unlimited: bool = False) -> FileStore | PostgresStore:
         """The store of the tenant. Raises CommandError."""
@@ -59,6 +79,11 @@ class MemoryLocation:
 
         try:
             return FileStore(self.where, self.scope, **limits)
+        except (FileExistsError, NotADirectoryError) as error:
+            which = error.filename or "part of it"
+            raise CommandError(
+                f"{self} cannot be the memory directory: {which} is not a directory."
+            ) from error
         except OSError as error:
             raise CommandError(f"{self} cannot be the memory directory: {error.strerror}.") from error
         except ValueError as error:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memory_demo.console import say
 from memory_demo.memory_location import MemoryLocation
 from memory_demo.review_targets import CommandError
+
+if TYPE_CHECKING:
+    from memory_stores import VersionedStore
 
 
 def add_moving_actions(actions: Any, common: argparse.ArgumentParser) -> None:
@@ -22,7 +25,7 @@ def add_moving_actions(actions: Any, common: argparse.ArgumentParser) -> None:
     )
     migrate.set_defaults(run=_migrate)
     text = "copy a memory with its history to a place that holds none"
-    copy = actions.add_parser("copy", parents=[common], help=text, description=text.capitalize() + ".")
+    copy = actions.add_parser("copy", help=text, description=text.capitalize() + ".")
     for name in ("from", "to"):
         copy.add_argument(name, metavar=name.upper(), help="directory or postgresql:// address")
     for name in ("from", "to"):
@@ -33,16 +36,18 @@ def add_moving_actions(actions: Any, common: argparse.ArgumentParser) -> None:
             metavar="PART",
             help=f"whose memory in {name.upper()}; repeat for each part",
         )
-    copy.set_defaults(run=_copy)
+    copy.set_defaults(run=run_copy)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
     if not arguments.memory.is_database:
         raise CommandError("A directory needs no preparation; name a database with --memory postgresql://...")
     try:
-        from memory_stores.postgres import SetupError, migrate
+        from memory_stores import PostgresStore  # noqa: F401  it says what is missing and how to install that
     except ImportError as error:
-        raise CommandError("This needs psycopg: pip install 'memory-cookbook[postgres]'.") from error
+        raise CommandError(str(error)) from error
+    from memory_stores.postgres import SetupError, migrate
+
     try:
         migrate(arguments.memory.where, role=arguments.role)
     except SetupError as error:
@@ -54,7 +59,8 @@ def _migrate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _copy(arguments: argparse.Namespace) -> int:
+def run_copy(arguments: argparse.Namespace) -> int:
+    """Copy a memory from one place to another, and say how much it was."""
     from memory_stores.copying import NotEmpty, copy_memory
     from memory_stores.protocol import StoreError
     from memory_tool import MemoryToolHandler
@@ -65,6 +71,8 @@ def _copy(arguments: argparse.Namespace) -> int:
         raise CommandError(f"There is nothing in {old}.")
     source = old.store()
     try:
+        if _holds_nothing(source):
+            raise CommandError(f"There is nothing in {old}.")
         copied = copy_memory(source, new.store(unlimited=True))
     except NotEmpty:
         raise CommandError(f"{new} holds a memory already, so nothing was copied.") from None
@@ -78,3 +86,8 @@ def _copy(arguments: argparse.Namespace) -> int:
     if waiting:
         say(f"{waiting} proposals that wait for approval stay in {old}.", sys.stderr)
     return 0
+
+
+def _holds_nothing(store: VersionedStore) -> bool:
+    """Whether there is no file and no version; directories alone are nothing to copy."""
+    return all(entry.is_directory for entry in store.entries()) and next(iter(store.versions()), None) is None

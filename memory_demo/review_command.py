@@ -189,6 +189,7 @@ def _hand_on(arguments: argparse.Namespace) -> None:
     """Show what was proposed where people look at a build, and write it to a file: only what they can have seen."""
     proposals = guarded_memory(store=arguments.memory.store()).proposals
     if all(proposal.name != arguments.propose for proposal in proposals.list()):
+        say("Nothing was proposed.", sys.stderr)
         return
     files = proposals.diff(arguments.propose)
     if arguments.format == "github" and not _shown(as_proposed(files)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from memory_demo.offline import offline_client
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 API_URL = "https://api.anthropic.com"
+_NAME_ANOTHER = f"name a current one, such as {DEFAULT_MODEL}, by --model or ANTHROPIC_MODEL."
 # A key is sent to the address beside it: these three come from one place or not at all.
 CONNECTION = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 
@@ -92,7 +94,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     # The SDK takes one of the two; where the environment has both, it takes the key as well.
     reason, token = f"{name} is set in {place.name}", None if key else token
     record = Path(both[RECORD]) if RECORD in both else None
-    budget = float(both.get(BUDGET, "inf"))
+    budget = _dollars(both.get(BUDGET, "inf"))
     return Settings(False, model, reason, key, token, base_url, record=record, budget=budget)
 
 
@@ -185,6 +187,16 @@ def _no_key(taken: Sequence[str], file_name: str) -> str:
     return f"{missing} or in {file_name}" if file_name else missing
 
 
+def _dollars(text: str) -> float:
+    try:
+        dollars = float(text)
+    except ValueError:
+        dollars = math.nan
+    if not dollars >= 0:  # which NaN is not either
+        raise SettingsError(f"{BUDGET} is {text!r}; write an amount of dollars, such as 2.50.")
+    return dollars
+
+
 def _check_sendable(key: str, where: str) -> None:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingsError(
@@ -207,9 +219,7 @@ def _check_model(client: anthropic.Anthropic, model: str) -> None:
     try:
         known = client.beta.models.retrieve(model)
     except anthropic.NotFoundError:
-        raise SettingsError(
-            f"The API knows no model {model!r}; set ANTHROPIC_MODEL to a current one, such as {DEFAULT_MODEL}."
-        ) from None
+        raise SettingsError(f"The API knows no model {model!r}; {_NAME_ANOTHER}") from None
     except anthropic.AuthenticationError:
         raise SettingsError("The API refused the key; check the key.") from None
     except anthropic.PermissionDeniedError as error:
@@ -233,7 +243,10 @@ def _checked_server(client: anthropic.Anthropic, settings: Settings) -> anthropi
     try:
         known = client.beta.models.retrieve(settings.model)
     except anthropic.APIConnectionError as error:
-        raise _unreachable(error) from error
+        raise SettingsError(
+            f"The server at {_shown(settings.base_url)} could not be reached ({type(error).__name__}); start it, check "
+            "ANTHROPIC_BASE_URL, or set MEMORY_COOKBOOK_OFFLINE=1."
+        ) from error
     except (anthropic.APIError, ValueError):
         known = None
     if _is_model(known) and getattr(known, "capabilities", None):
@@ -242,7 +255,12 @@ def _checked_server(client: anthropic.Anthropic, settings: Settings) -> anthropi
     try:
         return client_for_server(client, settings.model)
     except ConversationError as error:
-        raise SettingsError(f"{settings.base_url}: {error}") from error
+        raise SettingsError(_shown(f"{settings.base_url}: {error}")) from error
+
+
+def _shown(text: str) -> str:
+    """Text that names addresses, without the passwords in them."""
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def _is_model(known: object) -> bool:
@@ -252,9 +270,7 @@ def _is_model(known: object) -> bool:
 
 def _refuse_retired(known: BetaModelInfo | None, model: str) -> None:
     if getattr(known, "lifecycle", None) == "retired":
-        raise SettingsError(
-            f"The model {model!r} is retired; set ANTHROPIC_MODEL to a current one, such as {DEFAULT_MODEL}."
-        )
+        raise SettingsError(f"The model {model!r} is retired; {_NAME_ANOTHER}")
 
 
 def _unreachable(error: Exception) -> SettingsError:

@@ -30,6 +30,6 @@ def __getattr__(name: str) -> object:
         if error.name not in ("psycopg", "psycopg_pool"):
             raise
         raise ImportError(
-            "PostgresStore needs psycopg and psycopg_pool: pip install 'memory-cookbook[postgres]'"
+            "PostgresStore needs psycopg and psycopg_pool: pip install 'psycopg[binary]' psycopg_pool"
         ) from error
     return PostgresStore

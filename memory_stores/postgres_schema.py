@@ -130,18 +130,21 @@ def check_login(connection: psycopg.Connection[Any]) -> None:
         "SELECT current_user, to_regnamespace('memory_store') IS NOT NULL,"
         " has_schema_privilege(to_regnamespace('memory_store'), 'USAGE')",
     )
-    if not schema:
-        raise SetupError(
-            f'There are no memory tables in this database: run migrate("postgresql://...", role="{user}") as their owner.'
-        )
     _check_role(connection, user)
+    if not schema:
+        raise SetupError(f"There are no memory tables in this database: {_how_to_migrate(user)}")
     if not usable:
-        raise SetupError(
-            f'The login {user} may not use the memory tables: run migrate("postgresql://...", role="{user}") as their owner.'
-        )
+        raise SetupError(f"The login {user} may not use the memory tables: {_how_to_migrate(user)}")
     done = _row(connection, "SELECT coalesce(max(number), 0) FROM memory_store.migrations")[0]
     if done < len(MIGRATIONS):
-        raise SetupError(f"The memory tables are of an older release ({done}): run migrate as their owner.")
+        raise SetupError(f"The memory tables are of an older release ({done}): {_how_to_migrate(user)}")
+
+
+def _how_to_migrate(role: str) -> str:
+    return (
+        f"run memory-review memory migrate --memory postgresql://... --role {role}, or "
+        f'migrate("postgresql://...", role="{role}"), as their owner.'
+    )
 
 
 def _check_role(connection: psycopg.Connection[Any], role: str) -> None:
@@ -150,9 +153,9 @@ def _check_role(connection: psycopg.Connection[Any], role: str) -> None:
         name, kind = unbound
         how = f"it is {kind}" if name == role else f"it is a member of {name}, {kind}"
         raise SetupError(
-            f"Row-level security does not hold the login {role} to one tenant, as {how}: keep that login for migrate, which "
-            'makes an ordinary one (role="memory_app"), set its password with ALTER ROLE memory_app PASSWORD, and connect '
-            "as that. Where the database came with a single login, migrate makes the second one just the same."
+            f"Row-level security does not hold the login {role} to one tenant, as {how}: keep that login for migrate "
+            '(memory-review memory migrate, or the function), which makes an ordinary one (role="memory_app"), set its '
+            "password with ALTER ROLE memory_app PASSWORD, and connect as that. Where the database came with a single login, migrate makes the second one just the same."
         )
 
 
@@ -192,7 +195,11 @@ def _explained(role: str) -> Iterator[None]:
             f"create roles, have {role} created first, as an ordinary role with LOGIN, and migrate again."
         ) from error
     except psycopg.OperationalError as error:
-        raise SetupError(f"The database cannot be reached: {str(error).strip()}") from error
+        said = " ".join(str(error).split())
+        raise SetupError(
+            f"The database cannot be reached; see that the server runs, and that the address, the login and its password are "
+            f"right: {said}"
+        ) from error
     except psycopg.ProgrammingError as error:
         if error.sqlstate is None:  # not the server's: the address itself, which may hold a password
             raise SetupError("The address cannot be read: write postgresql://user@host/database.") from None

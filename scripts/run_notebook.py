@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
+from traitlets.config import Config
 
 
 def run(path: Path, timeout: int) -> NotebookNode:
@@ -58,6 +59,8 @@ def _execute(notebook: NotebookNode, path: Path, timeout: int) -> NotebookNode:
         record_timing=False,
         coalesce_streams=True,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        # A kernel removes its temporary files as it ends, which a busy machine takes longer for than the usual 2.5 s.
+        config=Config({"KernelManager": {"shutdown_wait_time": 60.0}}),
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
     client.execute()

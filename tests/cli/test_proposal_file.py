@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proposing import NOTE, learns, proposal, remember
+from proposing import LESSON, NOTE, learns, proposal, remember
 from scripted_reviewer import scripted
 
 from memory_demo.assistant import guarded_memory
@@ -200,6 +200,17 @@ def test_bytes_that_are_no_text_are_not_sent_as_text(base, tmp_path, repository,
     done = review(folder, "app.py", *to, **serve(scripted(lambda read: [])))
     assert done.code == 2 and "/memories/b.md may hold bytes that are not text" in done.err
     assert not (tmp_path / "file.json").exists()
+
+
+def test_a_review_that_proposes_nothing_says_so(review, serve, tmp_path):
+    (tmp_path / "app.py").write_text("n = 1\n", "utf-8")
+    file = tmp_path / "file.json"
+    arguments = ("app.py", "--format", "json", "--propose", NAME, "--to", str(file))
+    nothing = review(tmp_path, *arguments, **serve(scripted(lambda read: [])))
+    assert nothing.code == 0 and nothing.err.endswith("Nothing was proposed.\n") and not file.exists()
+    assert json.loads(nothing.out)["files"]
+    something = review(tmp_path, *arguments, **serve(learns(LESSON, scripted(lambda read: []))))
+    assert something.code == 0 and file.exists() and "Nothing was proposed" not in something.err
 
 
 def test_a_file_to_write_to_goes_with_a_proposal(review, tmp_path, capsys):

@@ -12,6 +12,13 @@ from scripts.run_notebook import run
 KEY = "canary-key-of-this-test"
 MANY_REQUESTS = ("ablate-run", "notes-table-run", "clearing-run", "settings-run", "ways-run", "poison-run")
 
+# What holds whoever answers.
+CLAIMS = {
+    "clearing-run": "and they stay below the trigger",
+    "async-run": "every answer names Tuesday",
+    "cli": "the review was completed",
+}
+
 
 class StrictAPI(OfflineAPI):
     """The stand-in, which also keeps the keys that it was shown, and what it refused."""
@@ -74,6 +81,8 @@ def test_with_several_notes_in_markdown_and_words_before_each_tool_use(run_live)
     assert "/memories/reviews/python-races.md" in said["learnt-note"]
     assert "line 10000" in said["session-2-findings"]
     assert not any("Skipped" in text for text in said.values())
+    for cell, claim in CLAIMS.items():
+        assert f"This time: {claim}" in said[cell], said[cell]
     for cell in MANY_REQUESTS:
         assert "|" in said[cell] or "This time" in said[cell], cell
 

@@ -115,6 +115,11 @@ def test_every_picture_has_a_text_for_who_cannot_see_it(saved):
         assert len(alt_of(picture)) > 40
 
 
+def test_the_picture_in_the_readme_has_the_text_of_the_first_one_here(saved):
+    readme = NOTEBOOK.with_name("README.md").read_text(encoding="utf-8")
+    assert re.findall(r"!\[([^\]]*)\]\(.*?\.png\)", readme) == [alt_of(pictures(saved)[0])]
+
+
 def test_every_picture_keeps_its_text_in_the_exported_html(saved, tmp_path):
     """By the command of `make html`, with the saved outputs."""
     makefile = NOTEBOOK.with_name("Makefile").read_text(encoding="utf-8")

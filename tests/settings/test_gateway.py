@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import typing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import anthropic
@@ -241,7 +242,7 @@ FAULTS = {
     "no such model": (
         404,
         {"type": "error", "error": {"type": "not_found_error", "message": f"model '{MODEL}' not found"}},
-        f"does not serve the model '{MODEL}'; set ANTHROPIC_MODEL",
+        f"does not serve the model '{MODEL}'; name a current one by --model or ANTHROPIC_MODEL",
     ),
     "400": (
         400,
@@ -265,8 +266,21 @@ def test_a_server_that_does_not_answer_is_one_sentence_that_names_it(serve, name
 def test_a_server_that_is_not_there_is_asked_no_further(serve):
     server = serve(overlooks)
     server.close()
-    with pytest.raises(SettingsError, match="could not be reached"):
+    with pytest.raises(SettingsError, match=r"could not be reached .*check ANTHROPIC_BASE_URL") as caught:
         connect(server.settings)
+    assert server.url in str(caught.value) and "The API" not in str(caught.value)
+
+
+def test_an_address_is_named_without_a_password_in_it(serve):
+    server = serve(lambda path, headers, body: (500, b""))
+    settings = replace(server.settings, base_url=server.url.replace("//", "//me:canary-7c1e@"))
+    with pytest.raises(SettingsError) as answered:
+        connect(settings)
+    server.close()
+    with pytest.raises(SettingsError) as silent:
+        connect(settings)
+    for caught in (answered, silent):
+        assert server.url in str(caught.value) and "canary-7c1e" not in str(caught.value)
 
 
 def test_the_stand_in_over_http_describes_its_models_and_is_asked_nothing_else(caplog):

@@ -84,3 +84,14 @@ def test_a_model_that_is_retired_or_unknown_is_answered_with_a_current_one(tmp_p
     with pytest.raises(SettingsError, match=DEFAULT_MODEL) as caught:
         connect(load(tmp_path, {"ANTHROPIC_MODEL": model}))
     assert model in str(caught.value)
+    assert "--model" in str(caught.value) and "ANTHROPIC_MODEL" in str(caught.value)
+
+
+@pytest.mark.parametrize("budget", ["abc", "nan", "-1", "1,50", "$2"])
+def test_a_budget_is_an_amount_of_dollars(tmp_path, budget):
+    given = {"ANTHROPIC_API_KEY": KEY, "MEMORY_COOKBOOK_BUDGET": budget}
+    with pytest.raises(SettingsError, match="MEMORY_COOKBOOK_BUDGET") as caught:
+        load(tmp_path, given)
+    assert "such as 2.50" in str(caught.value) and "\n" not in str(caught.value)
+    assert load(tmp_path, {**given, "MEMORY_COOKBOOK_BUDGET": " 2.50"}).budget == 2.5
+    assert load(tmp_path, {"ANTHROPIC_API_KEY": KEY}).budget == float("inf")
