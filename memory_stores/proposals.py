@@ -456,8 +456,7 @@ class DraftChange(_View):
 
     def read(self, path: Path) -> bytes:
         data = super().read(path)
-        if self._deletes(path) is None:
-            self._bases.setdefault(path, _digest(data))
+        self._bases.setdefault(path, _digest(data))
         return data
 
     def write(self, path: Path, data: bytes) -> None:

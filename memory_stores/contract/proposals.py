@@ -107,6 +107,7 @@ class ProposalsContract(RecordingTests):
             for step in [*steps, ("approve", None)]:
                 _do(memory, session, step)
                 proposed, held, seen = waiting(memory), files(memory), files(session)
+                assert not any(_is_above(one, other) for one in seen for other in seen)
                 for path in {*held, *seen} - {*proposed}:
                     if not any(_is_above(own, path) or _is_above(path, own) for own in {*proposed} & {*seen}):
                         assert held.get(path) == seen.get(path), path
