@@ -42,6 +42,7 @@ CHUNK = 1024 * 1024
 READ_BYTES = 64 * 1024 * 1024
 FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 DIR_FD = os.open in os.supports_dir_fd and os.scandir in os.supports_fd and hasattr(os, "O_NOFOLLOW")
+_EFFECTIVE = os.access in os.supports_effective_ids
 _DIRECTORY = FLAGS | getattr(os, "O_DIRECTORY", 0)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _ERRORS: dict[int, type[StoreError]] = (
@@ -146,6 +147,10 @@ class Directory:
 
     def place(self, name: str) -> Place:
         return Place(self._fd, self._prefix + name)
+
+    def may_change(self) -> bool:
+        """Whether this user may take names out of it, as far as the system tells beforehand."""
+        return os.access(self._prefix or ".", os.W_OK | os.X_OK, dir_fd=self._fd, effective_ids=_EFFECTIVE)
 
     def find(self, name: str) -> Place:
         """The place of a name and what is there, if anything; a link is not followed."""
@@ -324,12 +329,30 @@ def write_flushed(file: int, chunks: Iterable[bytes]) -> None:
     os.fsync(file)
 
 
+def check_removable(place: Place) -> None:
+    """Raise PermissionError for a directory below which this user may not remove all."""
+    with Directory(place) as directory:
+        entries = directory.entries()
+        if entries and not directory.may_change():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                check_removable(directory.place(entry.name))
+
+
 def remove_all(place: Place) -> None:
     """Remove what is at `place`, a directory with all below it; links are removed, not followed."""
-    if place.is_directory:
-        shutil.rmtree(place.name, dir_fd=place.dir_fd)
-    elif place.found is not None:
-        place.unlink()
+    for tries_left in reversed(range(100)):
+        try:
+            if place.is_directory:
+                shutil.rmtree(place.name, dir_fd=place.dir_fd)
+            elif place.found is not None:
+                place.unlink()
+            return
+        except OSError as error:  # others took something away meanwhile, or put something there
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not tries_left:
+                raise
+            place = place.looked()
 
 
 # The rename of the C library with flags: one to refuse to replace, one to swap two names in one step.

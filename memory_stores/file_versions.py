@@ -11,8 +11,10 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
@@ -64,8 +66,11 @@ CREATE INDEX IF NOT EXISTS versions_of_content ON versions (sha256);
 CREATE INDEX IF NOT EXISTS versions_by_time ON versions (created_at);
 CREATE TABLE IF NOT EXISTS pruned (id INTEGER PRIMARY KEY CHECK (id = 0), until INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS dropped (sha256 TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS last_change (id INTEGER PRIMARY KEY CHECK (id = 0), change_id TEXT NOT NULL);
 """
 _COLUMNS = "id, change_id, path, operation, sha256, size, created_at, created_by, redacted"
+
+_OPENED: weakref.WeakSet[FileVersions] = weakref.WeakSet()
 
 Holders = Callable[[Path], Iterable[tuple[Tree, Path]]]
 """Where the content that was once at a path may be now."""
@@ -79,7 +84,8 @@ class FileVersions:
         self._database = Place(None, str(self._file))
         self._content = Place(None, str(directory / "content"))
         self._connection: sqlite3.Connection | None = None
-        self._process = 0
+        self._process = self._thread = 0
+        _OPENED.add(self)
 
     # --- reading, without a lock
 
@@ -111,8 +117,12 @@ class FileVersions:
     def exist(self) -> bool:
         return self._database.looked().found is not None
 
-    def has(self, change_id: str) -> bool:
-        return next(self.select(None, change_id, None), None) is not None
+    def committed(self, change_id: str) -> bool:
+        """Whether the last change that was recorded is this one. It may have pruned its own versions."""
+        with self._reading() as connection:
+            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'last_change'").fetchone()
+            row = connection.execute("SELECT change_id FROM last_change").fetchone() if known else None
+            return row == (change_id,)
 
     def content(self, version_id: str, holders: Holders) -> bytes | None:
         version = self.find(version_id)
@@ -219,9 +229,10 @@ class FileVersions:
         connection.execute("DELETE FROM versions WHERE created_at <= ?", [last])
         connection.execute("INSERT OR REPLACE INTO pruned VALUES (0, ?)", [last])
 
-    def commit(self) -> None:
+    def commit(self, change_id: str) -> None:
         if self._connection and self._connection.in_transaction:
             with _sqlite_errors(self._file):
+                self._connection.execute("INSERT OR REPLACE INTO last_change VALUES (0, ?)", [change_id])
                 self._connection.execute("COMMIT")
 
     def roll_back(self) -> None:
@@ -259,6 +270,20 @@ class FileVersions:
             self._connection.close()
         self._connection = None
 
+    def close_before_fork(self) -> None:
+        """No connection goes into a forked process: SQLite would take this process's locks for its own there.
+
+        What another thread has begun may first come to its end.
+        """
+        deadline = time.monotonic() + 30
+        while self._is_at_work() and self._thread != threading.get_ident() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if not self._is_at_work():
+            self.close()
+
+    def _is_at_work(self) -> bool:
+        return self._connection is not None and self._connection.in_transaction
+
     def _is_used(self, digest: str) -> bool:
         rows = self._writer().execute("SELECT 1 FROM versions WHERE sha256 = ? LIMIT 1", [digest])
         return rows.fetchone() is not None
@@ -266,6 +291,7 @@ class FileVersions:
     def _begun(self) -> sqlite3.Connection:
         connection = self._writer()
         if not connection.in_transaction:
+            self._thread = threading.get_ident()
             connection.execute("BEGIN IMMEDIATE")
         return connection
 
@@ -305,6 +331,15 @@ class FileVersions:
     def _make_content_directory(self) -> None:
         with contextlib.suppress(FileExistsError):
             self._content.make()
+
+
+def _close_all_before_fork() -> None:
+    for versions in list(_OPENED):
+        versions.close_before_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_all_before_fork)
 
 
 def _opened_to_read(file: FilePath) -> sqlite3.Connection:

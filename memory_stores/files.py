@@ -34,6 +34,7 @@ from memory_stores.confined import (
     Place,
     StoreErrors,
     Tree,
+    check_removable,
     chunks_of,
     created,
     opened,
@@ -86,15 +87,7 @@ class FileStore:
         max_files: int = Limits().max_files,
         max_total_bytes: int = Limits().max_total_bytes,
     ) -> None:
-        base = FilePath(directory, *_scope_directories(scope))
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.directory = base.resolve()
-        self.root = self.directory / "memories"
-        if self.root.is_symlink():
-            raise ValueError(f"{self.root} is a link: give the path of the real directory.")
-        self.root.mkdir(mode=0o700, exist_ok=True)
-        if self.root.stat().st_dev != self.directory.stat().st_dev:
-            raise ValueError(f"{self.root} is on a disk of its own: mount that at {self.directory} instead.")
+        self.directory, self.root = _made(FilePath(directory, *_scope_directories(scope)))
         self.limits = Limits(max_file_bytes, max_files, max_total_bytes)
         self._tree = Tree(str(self.root))
         self._lock = str(self.directory / ".memory.lock")
@@ -160,9 +153,13 @@ class FileStore:
         """Remove the tenant: files, versions, all, and its directory if nothing else lies in it."""
         with Lock(self._lock, LOCK_SECONDS), StoreErrors():
             self._versions.close()
-            own = [path.name for path in self.directory.iterdir() if path.name.startswith(".memory.")]
-            for name in ("memories", *own):
+            own = {path.name for path in self.directory.iterdir() if path.name.startswith(".memory.")}
+            for name in ("memories", *sorted(own - {".memory.lock"})):
                 remove_all(Place(None, str(self.directory / name)).looked())
+            with contextlib.suppress(
+                PermissionError
+            ):  # Windows removes no open file: there an empty lock stays
+                Place(None, self._lock).unlink()
         with contextlib.suppress(OSError):
             self.directory.rmdir()
 
@@ -205,6 +202,10 @@ class Lock:
                 if self._held < 0:
                     os.close(file)
 
+    def check_held(self) -> None:
+        if self._held < 0:
+            raise RuntimeError("The change has ended: begin another one.")
+
     def release(self) -> None:
         try:
             unlock_descriptor(self._held)
@@ -245,7 +246,7 @@ class FileChange:
         self._log = UndoLog(state)
         self._usage: Usage | None = None
         self._usage_before: Usage | None = None
-        self._recorded = self._committed = False
+        self._recorded = self._committed = self._in_step = False
         self._read: set[Path] = set()
         self._put_aside: list[tuple[Path, Place]] = []
         self._names = map(str, itertools.count())
@@ -278,6 +279,7 @@ class FileChange:
             self._log.close()
             if self._opened_staging is not None:
                 self._opened_staging.close()
+                self._opened_staging = None
         finally:
             self._lock.release()
 
@@ -285,6 +287,7 @@ class FileChange:
     def _staging(self) -> Directory:
         """The directory of staged files, opened when it is first needed."""
         if self._opened_staging is None:
+            self._lock.check_held()
             try:
                 self._opened_staging = Directory(self._staged)
             except FileNotFoundError:
@@ -361,9 +364,10 @@ class FileChange:
         """Keep the change. It cannot be taken back once its versions or a last line are written."""
         if not self._steps:
             return
+        self._check_whole()
         left = [place for _, place in self._put_aside]
         if self._recorded:
-            self._versions.commit()
+            self._versions.commit(self._id)
         elif len(self._steps) == 1 and all(place.is_file for place in left):
             self._clean_up(left, False)  # without the file that was put aside, nobody can take the step back
             left = []
@@ -391,7 +395,7 @@ class FileChange:
         if not steps:
             return
         kinds = {step.kind for step in steps}
-        if "committed" in kinds or ("recorded" in kinds and self._versions.has(steps[0].change)):
+        if "committed" in kinds or ("recorded" in kinds and self._versions.committed(steps[0].change)):
             self._clean_up(self._staged_by(steps), "recorded" in kinds)
         else:
             self._take_back(steps)
@@ -411,38 +415,48 @@ class FileChange:
         if not self._recorded:
             self._recorded = True
             self._note("recorded")
+            self._in_step = False
 
     def _note(
         self, kind: str, path: Path = (), to: Path = (), staged: str = "", saved: str = "", inode: int = 0
     ) -> None:
+        """Write down a step that is taken next; if that fails, the change cannot go on."""
+        self._lock.check_held()
+        self._check_whole()
         step = Step(self._id, kind, path, to, staged, saved, inode)
         self._log.note(step)
         self._steps.append(step)
+        self._in_step = True
+
+    def _check_whole(self) -> None:
+        if self._in_step:
+            raise RuntimeError("A step of the change failed, so that nothing of it can be kept.")
 
     def _put(self, path: Path, size: int, chunks: Iterable[bytes]) -> None:
+        def make(missing: Place, above: Path) -> None:
+            self._grown(path, size, None)  # refused before anything is made
+            self._make(missing, above)
+
         was_read = path in self._read
-        with self._tree.at(path, None if was_read else self._make) as place:
+        with self._tree.at(path, None if was_read else make) as place:
             if place.found is None and was_read:
                 raise NotADirectory(path)  # another program took it away: an edit does not make it anew
             if place.found and not place.is_file:
                 raise NotAFile(path)
-            if size > max(self._limits.max_file_bytes, place.size):
-                raise FileLimit(path, limit=self._limits.max_file_bytes)
-            self._use(0 if place.found else 1, size - place.size)
+            usage = self._grown(path, size, place if place.found else None)
             name, saved = next(self._names), next(self._names)
             staged = self._staging.place(name)
             with created(staged) as file:
                 inode = os.fstat(file).st_ino
                 kind = "created" if place.found is None else "replaced"
                 self._note(kind, path, staged=name, saved=saved, inode=inode)
-                self._put_aside.append((path, staged))
                 write_flushed(file, chunks)
             if place.found is None:
                 rename_to_free_name(staged, place)
-                self._put_aside.pop()
             else:
                 old = self._replace(place, staged, self._staging.place(saved), path)
-                self._put_aside[-1] = path, Place(old.dir_fd, old.name, place.found)
+                self._put_aside.append((path, Place(old.dir_fd, old.name, place.found)))
+        self._usage, self._in_step = usage, False
 
     def _replace(self, place: Place, staged: Place, saved: Place, path: Path) -> Place:
         """Put a staged file in the place of another, and say where that is then."""
@@ -463,12 +477,15 @@ class FileChange:
     def _make(self, place: Place, path: Path) -> None:
         self._note("made", path)
         place.make()
+        self._in_step = False
 
     def _remove(self, path: Path) -> None:
         try:
             with self._tree.at(path) as place:
                 if place.found is None:
                     raise NotFound(path)
+                if place.is_directory:
+                    check_removable(place)
                 gone = self._counted(path, sys.maxsize) if place.is_directory else _usage_of(place)
                 name = next(self._names)
                 aside = self._staging.find(name)
@@ -476,26 +493,35 @@ class FileChange:
                 self._note("removed", path, staged=name)
                 rename_to_free_name(place, aside)
                 self._put_aside.append((path, Place(aside.dir_fd, aside.name, place.found)))
-                self._use(-gone.files, -gone.size)
+                self._usage, self._in_step = self._usage and self._usage.plus(-gone.files, -gone.size), False
         except NotADirectory:
             raise NotFound(path) from None
 
     def _move(self, source: Place, old: Path, new: Path) -> None:
+        if new[: len(old)] == old != new:
+            raise NotADirectory(new)
         with self._tree.at(new, self._make) as target:
             if target.found:
                 raise Occupied(new)
             self._note("moved", old, to=new)
             rename_to_free_name(source, target)
+        self._in_step = False
 
-    def _use(self, files: int, size: int) -> None:
-        """Add to the usage; growth past a limit is refused, once the files have been counted anew."""
-        grows = files > 0 or size > 0
-        after = self._usage and self._usage.plus(files, size)
-        if grows and (after is None or after.exceeds(self._limits)):
-            after = self._counted((), self._limits.max_files + 1).plus(files, size)
+    def _grown(self, path: Path, size: int, old: Place | None) -> Usage | None:
+        """The usage with a file of this size in the place of an old one; growth past a limit is refused.
+
+        Before that the files are counted anew.
+        """
+        was = 0 if old is None else old.size
+        if size > max(self._limits.max_file_bytes, was):
+            raise FileLimit(path, limit=self._limits.max_file_bytes)
+        more = Usage(int(old is None), size - was)
+        after = self._usage and self._usage.plus(*more)
+        if max(more) > 0 and (after is None or after.exceeds(self._limits)):
+            after = self._counted((), self._limits.max_files + 1).plus(*more)
             if after.exceeds(self._limits):
                 raise StoreLimit(limit=self._limits.max_files, size=self._limits.max_total_bytes)
-        self._usage = after
+        return after
 
     def _counted(self, path: Path, most: int) -> Usage:
         """The usage below a directory, counting `most` files at most."""
@@ -507,9 +533,13 @@ class FileChange:
         """Let go of what was put aside; content that a version needs goes into the history."""
         needed = recorded or (left and self._versions.exist())
         for place in left:
-            if needed:
-                self._versions.keep(place.looked(), self._digests)
-            remove_all(place if place.is_file and not needed else place.looked())
+            try:
+                if needed:
+                    self._versions.keep(place.looked(), self._digests)
+                remove_all(place if place.is_file and not needed else place.looked())
+            except PermissionError:
+                logger.exception("what was removed from the memory could not be removed from the disk")
+                place.replace(self._staging.place(f"left-{secrets.token_hex(8)}"))
         if recorded:
             self._versions.drop_unused()
 
@@ -534,16 +564,37 @@ class FileChange:
                     place.rmdir()
                 case "created" if is_ours:
                     place.unlink()
-                case "replaced" if is_ours:
+                case "replaced":
                     saved = self._staging.find(step.saved)
-                    old = self._staging.place(step.staged) if saved.found is None else saved
-                    copies.add(old.looked().inode)
-                    old.replace(place)
+                    if is_ours or (saved.found and not place.found):
+                        old = saved if saved.found else self._staging.find(step.staged)
+                        copies.add(old.inode)
+                        old.replace(place)
                 case "removed":
                     rename_to_free_name(self._staging.place(step.staged), place)
                 case "moved":
                     with self._tree.at(step.to) as target:
                         rename_to_free_name(target, place)
+
+
+def _made(base: FilePath) -> tuple[FilePath, FilePath]:
+    """The directory of a tenant and the memory in it, made again if somebody erases the tenant meanwhile."""
+    for _ in range(100):
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            return _made_once(base)
+    return _made_once(base)
+
+
+def _made_once(base: FilePath) -> tuple[FilePath, FilePath]:
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = base.resolve()
+    root = directory / "memories"
+    if root.is_symlink():
+        raise ValueError(f"{root} is a link: give the path of the real directory.")
+    root.mkdir(mode=0o700, exist_ok=True)
+    if root.stat().st_dev != directory.stat().st_dev:
+        raise ValueError(f"{root} is on a disk of its own: mount that at {directory} instead.")
+    return directory, root
 
 
 def _usage_of(place: Place) -> Usage:

@@ -65,6 +65,7 @@ class UndoLog:
     def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
+            self._file = -1
 
     def usage(self) -> Usage | None:
         """What the store holds; None if that is not known."""

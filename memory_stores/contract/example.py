@@ -116,8 +116,8 @@ class SqliteChange:
         old = self.find(path)
         if old and old.is_directory:
             raise NotAFile(path)
-        self._make_directories(path[:-1])
         self._check_limits(path, len(data), old)
+        self._make_directories(path[:-1])
         self._insert(path, data)
 
     def remove(self, path: Path) -> None:
@@ -132,6 +132,8 @@ class SqliteChange:
             raise NotFound(old)
         if self.find(new):
             raise Occupied(new)
+        if new[: len(old)] == old:
+            raise NotADirectory(new)
         self._make_directories(new[:-1])
         condition, values = below(old)
         query = f"UPDATE files SET path = ? || substr(path, ?) WHERE tenant = ? AND (path = ? OR {condition})"

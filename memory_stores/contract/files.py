@@ -88,6 +88,7 @@ CHANGE_REFUSALS = [
     Refusal("move to a file", lambda change: change.move(("dir", "inner"), ("file",)), Occupied),
     Refusal("move to a directory", lambda change: change.move(("file",), ("dir",)), Occupied),
     Refusal("move to itself", lambda change: change.move(("file",), ("file",)), Occupied),
+    Refusal("move into itself", lambda change: change.move(("dir",), ("dir", "inside")), NotADirectory),
     Refusal("move below a file", lambda change: change.move(("dir",), ("file", "x")), NotADirectory),
 ]
 

@@ -47,6 +47,16 @@ class LimitsContract(StoreTests):
         fill(store, large="")
         assert contents(store) == {(): None, ("a",): b"x" * 10, ("large",): b""}
 
+    def test_what_is_refused_for_a_limit_makes_no_directory(self, tenant: Tenant) -> None:
+        store = tenant.store(max_file_bytes=10, max_files=1)
+        with store.change() as change:
+            with pytest.raises(FileLimit):
+                change.write(("new", "er", "a"), b"x" * 11)
+            change.write(("b",), b"x")
+            with pytest.raises(StoreLimit):
+                change.write(("other", "c"), b"x")
+        assert contents(store) == {(): None, ("b",): b"x"}
+
     def test_a_store_may_not_grow_past_its_files(self, tenant: Tenant) -> None:
         store = tenant.store(max_files=2, max_total_bytes=1_000)
         fill(store, a="x", d__b="x")

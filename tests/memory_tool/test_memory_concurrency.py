@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +27,48 @@ def test_handler_works_after_a_fork(handler: MemoryToolHandler, root: Path) -> N
         command="insert", path=f"{M}/f", insert_line=2, insert_text="parent again"
     )
     assert (root / "f").read_text(encoding="utf-8") == "parent\nchild\nparent again\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks; CI runs Linux and macOS")
+@pytest.mark.parametrize("thread", ["idle", "in a change"])
+def test_no_version_of_a_forked_process_is_lost(tmp_path: Path, thread: str) -> None:
+    """SQLite's locks in a process are that process's: with a connection of its parent, a child would take none."""
+    code = (
+        "import os, sys, threading\n"
+        "from memory_tool import MemoryToolHandler\n"
+        "handler = MemoryToolHandler(sys.argv[1], history=True)\n"
+        "def create(name):\n"
+        "    assert 'success' in handler.execute(command='create', path=f'/memories/{name}', file_text='x')\n"
+        "create('before')\n"
+        "begun, forked = threading.Event(), threading.Event()\n"
+        "def slow():\n"
+        "    with handler.history.change() as change:\n"
+        "        change.write(('slow',), b'x')\n"
+        "        begun.set()\n"
+        "        forked.wait(0.2)\n"
+        "if sys.argv[2] == 'in a change':\n"
+        "    threading.Thread(target=slow).start()\n"
+        "    begun.wait()\n"
+        "(wait, tell), (wait_for_parent, tell_child) = os.pipe(), os.pipe()\n"
+        "if not os.fork():\n"
+        "    create('child')\n"
+        "    os.write(tell, b'x')\n"
+        "    os.read(wait_for_parent, 1)\n"
+        "    create('child again')\n"
+        "    os._exit(0)\n"
+        "os.read(wait, 1)\n"
+        "handler.store.close()\n"
+        "os.write(tell_child, b'x')\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), thread], cwd=Path(__file__).parents[2], timeout=60
+    )
+    assert run.returncode == 0
+    handler = MemoryToolHandler(tmp_path, history=True)
+    paths = {version.path for version in handler.history.versions()}
+    assert paths == {f"/memories/{'/'.join(entry.path)}" for entry in handler.store.entries() if entry.path}
+    assert {"/memories/before", "/memories/child", "/memories/child again"} <= paths
 
 
 def test_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

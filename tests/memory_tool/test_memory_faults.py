@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from memory_stores import FileStore
 from memory_tool import MemoryToolHandler
 
 M = "/memories"
@@ -164,6 +165,88 @@ def test_read_only_directory(open_to_all: Path) -> None:
             for name in (".memory.lock", ".memory.state"):
                 (base / name).touch(0o666)
                 (base / name).chmod(0o666)
+
+
+@POSIX
+@pytest.mark.parametrize("history", [False, True])
+def test_what_may_not_be_removed_blocks_nothing(open_to_all: Path, history: bool) -> None:
+    """Notes that a person protects stay; another user's file in a directory of all users leaves memory, not the disk."""
+    code = (
+        "import os, sys\n"
+        "sys.path[:0] = sys.argv[3:]\n"
+        "from memory_tool import MemoryToolHandler\n"
+        "if os.geteuid() == 0:\n"
+        "    os.setegid(65534)\n"
+        "    os.seteuid(65534)\n"
+        "os.umask(0)\n"
+        "def handler():\n"
+        "    return MemoryToolHandler(sys.argv[1], history=sys.argv[2] == 'True')\n"
+        "def run(**command):\n"
+        "    return handler().execute(command)\n"
+        "M = '/memories'\n"
+        "run(command='create', path=f'{M}/project/reference/api.md', file_text='x')\n"
+        "run(command='create', path=f'{M}/all/f', file_text='x')\n"
+        "root = handler().memory_root\n"
+        "(root / 'project' / 'reference').chmod(0o555)\n"
+        "(root / 'all').chmod(0o1777)\n"
+        "(root / 'all' / 'f').chmod(0o644)\n"
+        "os.seteuid(os.getuid())\n"
+        "if os.geteuid() == 0:\n"
+        "    os.chown(root / 'all', 0, 0)\n"
+        "    os.chown(root / 'all' / 'f', 0, 0)\n"
+        "    os.seteuid(65534)\n"
+        "assert 'not permit' in run(command='delete', path=f'{M}/project')['error']\n"
+        "assert (root / 'project' / 'reference' / 'api.md').exists()\n"
+        "assert 'success' in run(command='delete', path=f'{M}/all')\n"
+        "for name in ('new', 'newer'):\n"
+        "    assert 'success' in run(command='create', path=f'{M}/{name}', file_text='x')\n"
+        "    assert 'success' in run(command='delete', path=f'{M}/{name}')\n"
+        "assert 'all' not in run(command='view', path=M)['success']\n"
+        "(root / 'project' / 'reference').chmod(0o755)\n"
+        "assert 'success' in run(command='delete', path=f'{M}/project')\n"
+    )
+    open_to_all.chmod(0o777)
+    arguments = [str(open_to_all / "base"), str(history), str(Path(__file__).parents[2])]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, timeout=60)
+    assert run.returncode == 0, run.stderr.decode()
+
+
+def test_a_change_in_which_a_step_failed_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileStore(tmp_path)
+    with pytest.raises(RuntimeError, match="A step of the change failed"), store.change() as change:
+        change.write(("a",), b"x")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+            with pytest.raises(OSError, match="broken"):
+                change.write(("b", "c"), b"x")
+    assert [entry.path for entry in store.entries()] == [()]
+    with store.change() as change:
+        change.write(("d",), b"x")
+    state = (tmp_path / ".memory.state").read_text(encoding="utf-8")
+    assert state.startswith('{"files": 1, "bytes": 1}\n')
+    assert not list((tmp_path / ".memory.staged").iterdir())
+
+
+def test_a_change_that_has_ended_does_nothing_more(tmp_path: Path) -> None:
+    """Its descriptors are closed, and their numbers may be those of other files by now."""
+    store = FileStore(tmp_path / "store")
+    with store.change() as change:
+        change.write(("a",), b"x")
+    victims = [(tmp_path / f"victim{number}").open("w+", encoding="utf-8") for number in range(8)]
+    for call in (
+        lambda: change.write(("b",), b"x"),
+        lambda: change.write(("a",), b"y"),
+        lambda: change.move(("a",), ("b",)),
+        lambda: change.remove(("a",)),
+        lambda: change.record(("a",), "modified", "late"),
+    ):
+        with pytest.raises(RuntimeError, match="The change has ended"):
+            call()
+    for victim in victims:
+        victim.close()
+    assert not any(path.stat().st_size for path in tmp_path.glob("victim*"))
+    assert [(entry.path, entry.size) for entry in store.entries()][1:] == [(("a",), 1)]
+    assert not list((tmp_path / "store" / ".memory.staged").iterdir())
 
 
 @pytest.mark.usefixtures("platform")

@@ -14,6 +14,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 
 from memory_stores import FileStore, confined
@@ -37,6 +38,7 @@ CHANGES: dict[str, Callable[[Change], None]] = {
     "create": lambda change: change.write(("made",), b"made"),
     "create in new directories": lambda change: change.write(("new", "er", "made"), b"made"),
     "edit": edit,
+    "overwrite what has a second name": lambda change: change.write(("notes",), b"new"),
     "delete": lambda change: change.remove(("notes",)),
     "delete a directory": lambda change: change.remove(("deep",)),
     "rename": lambda change: change.move(("notes",), ("moved", "notes")),
@@ -73,7 +75,9 @@ def killed_before_call(number: int) -> Iterator[None]:
 
 
 def changing(store: FileStore, how: str) -> AbstractContextManager[Change]:
-    return History(store, lambda told: {"success": told()}, "a test" if how == "recorded" else None).change()
+    created_by = "a test" if how in ("recorded", "pruned") else None
+    keep = timedelta(0) if how == "pruned" else None
+    return History(store, lambda told: {"success": told()}, created_by, keep).change()
 
 
 def write(directory: Path, change: str, how: str, number: int) -> None:
@@ -99,6 +103,8 @@ def after_a_kill(directory: Path, change: str, how: str, number: int) -> dict[st
     with changing(FileStore(directory), how) as first:
         for path, data in BEFORE.items():
             first.write(tuple(path.split("/")), data)
+    if "second name" in change:
+        os.link(directory / "memories" / "notes", directory / "second")
     ended = came_to_its_end(directory, change, how, number)
     store = FileStore(directory)
     store.find(())  # a reader brings the change to its end

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -164,6 +168,38 @@ def test_with_a_broken_history_every_answer_is_true_and_reading_goes_on(
         assert "internal" not in str(answer)
         for name in files(root):
             assert "success" in handler.execute(command="view", path=f"{M}/{name}")
+
+
+def test_a_tenant_that_is_erased_while_others_write_is_made_anew_whole(tmp_path: Path) -> None:
+    erased = threading.Event()
+
+    def write(writer: int) -> set[str]:
+        answers = set()
+        for number in itertools.takewhile(lambda _: not erased.is_set(), itertools.count()):
+            handler = MemoryToolHandler(tmp_path, history=True)
+            command = {"command": "create", "path": f"{M}/{writer}-{number % 3}", "file_text": str(number)}
+            answer = handler.execute(command)
+            answers.add(answer.get("error", "success"))
+            handler.store.close()
+        return answers
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, number) for number in range(2)]
+        try:
+            for _ in range(60):
+                FileStore(tmp_path).erase()
+        finally:
+            erased.set()
+        answers = writers[0].result() | writers[1].result()
+    gone = "The memory directory was removed: tell the user and go on without it."
+    assert "success" in answers and answers <= {"success", gone}
+    handler = MemoryToolHandler(tmp_path, history=True)
+    create(handler, "last", "x")
+    newest = {version.path: version.content_sha256 for version in handler.history.versions()}
+    assert handler.memory_root
+    assert newest == {
+        f"{M}/{name}": hashlib.sha256(data).hexdigest() for name, data in files(handler.memory_root).items()
+    }
 
 
 @pytest.fixture

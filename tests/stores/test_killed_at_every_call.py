@@ -15,6 +15,7 @@ AFTER = {
     "create": {"made": "made"},
     "create in new directories": {"new": "", "new/er": "", "new/er/made": "made"},
     "edit": {"notes": "old and new"},
+    "overwrite what has a second name": {"notes": "new"},
     "delete": {"notes": None},
     "delete a directory": {"deep": None, "deep/in": None, "deep/in/file": None},
     "rename": {"notes": None, "moved": "", "moved/notes": "old"},
@@ -35,7 +36,8 @@ VERSIONS = {"edit": 1, "delete": 1, "several": 4}
     [
         *itertools.product(AFTER, ["plain"]),
         *itertools.product(VERSIONS, ["recorded"]),
-        *itertools.product(["edit", "delete"], ["by resolved paths"]),
+        *itertools.product(["edit", "overwrite what has a second name", "delete"], ["by resolved paths"]),
+        ("several", "pruned"),
     ],
 )
 def test_killed_before_any_call_a_change_is_whole_or_never_was(
