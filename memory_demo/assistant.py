@@ -163,12 +163,6 @@ class CodeReviewAssistant:
         review = self._review(
             shown, f"{description or 'Review this.'}\n\nThe file is `{asked}`; read it with read_source."
         )
-        self._read |= {
-            call.input.get("path")
-            for turn in review.turns
-            for call in turn.tool_calls
-            if call.name == "read_source" and not call.is_error
-        }
         if asked in self._read or review.problem:
             return review
         return replace(review, problem="the file was not read")
@@ -230,10 +224,12 @@ class CodeReviewAssistant:
         except BaseException:
             del self._messages[sent:]
             raise
-        self._left = turns[-1].input_tokens
         if response.stop_reason == "refusal":
             # The API asks for a refused request to be taken back before the conversation goes on.
             del self._messages[sent:]
+        else:
+            self._left = turns[-1].input_tokens
+            self._read |= _files_read(turns)
         return Review(
             file=filename,
             text="\n\n".join(block.text for block in response.content if block.type == "text").strip(),
@@ -244,6 +240,11 @@ class CodeReviewAssistant:
             turns=tuple(turns),
             problem=_PROBLEMS.get(response.stop_reason or "", ""),
         )
+
+
+def _files_read(turns: Iterable[Turn]) -> set[str | None]:
+    calls = (call for turn in turns for call in turn.tool_calls)
+    return {call.input.get("path") for call in calls if call.name == "read_source" and not call.is_error}
 
 
 def expected_input_tokens(sizes: Iterable[int]) -> int:

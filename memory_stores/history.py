@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 from memory_stores.protocol import (
     Change,
@@ -54,14 +54,23 @@ class History:
 
     def change(self) -> AbstractContextManager[Change]:
         """A change of the store, recorded if a history is."""
-        return self._store.change() if self._created_by is None else self._recorded(self._created_by)
+        return self._store.change() if self._created_by is None else self._recorded()
 
     @contextlib.contextmanager
-    def _recorded(self, created_by: str) -> Iterator[Change]:
-        with self._versioned().change() as change:
-            yield RecordedChange(change, created_by)
-            if self._keep is not None:
-                change.prune(self._keep)
+    def _recorded(self) -> Iterator[Change]:
+        with self._versioned().change() as change, self._recording(change) as recorded:
+            yield recorded
+
+    @contextlib.contextmanager
+    def _recording(self, change: VersionedChange) -> Iterator[VersionedChange | RecordedChange]:
+        """The change itself if no history is recorded; else one that records it, and prunes at its end."""
+        if self._created_by is None:
+            yield change
+            return
+        with RecordedChange(change, self._created_by) as recorded:
+            yield recorded
+        if self._keep is not None:
+            change.prune(self._keep)
 
     def versions(self, path: str | None = None) -> list[Version]:
         """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given. Raises HistoryError."""
@@ -132,20 +141,8 @@ class History:
                 for path, version in wanted(change).items()
                 if change.digest(path) != (version and self._digest(version))
             }
-            recorded = change if self._created_by is None else RecordedChange(change, self._created_by)
-            for path in [path for path, version in different.items() if version is None]:
-                remove_file(recorded, path)
-            for path, version in different.items():
-                if version is not None:
-                    make_room(recorded, path)
-                    try:
-                        recorded.put_back(path, version.id)
-                    except NotKept:
-                        raise HistoryError(
-                            f"{version.path} cannot be put back: that content is gone."
-                        ) from None
-            if self._created_by is not None and self._keep is not None:
-                change.prune(self._keep)
+            with self._recording(change) as recorded:
+                _make_so(recorded, different)
         return "\n".join(sorted(map(spelled, different))) or "Nothing had to be changed."
 
     def _digest(self, version: Version) -> str | None:
@@ -208,39 +205,54 @@ class History:
 
 
 class RecordedChange:
-    """A change that writes a version of each file that it creates, modifies or deletes."""
+    """A change that records, as its block ends, one version of each file that it created, modified or deleted.
+
+    What something else had written to one of them is recorded where the change first meets it, and so comes first.
+    """
 
     def __init__(self, change: VersionedChange, created_by: str) -> None:
         self._change, self._created_by = change, created_by
         self.find, self.read, self.entries = change.find, change.read, change.entries
+        # Whether there was a file before this change, and whether there is one now.
+        self._before: dict[Path, bool] = {}
+        self._now: dict[Path, bool] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            for path, is_there in self._now.items():
+                self._record(path, self._before[path], is_there)
 
     def write(self, path: Path, data: bytes) -> None:
-        with self._recorded_write(path):
-            self._change.write(path, data)
+        self._meet(path)
+        self._change.write(path, data)
+        self._now[path] = True
 
     def put_back(self, path: Path, version_id: str) -> None:
-        with self._recorded_write(path):
-            self._change.put_back(path, version_id)
+        self._meet(path)
+        self._change.put_back(path, version_id)
+        self._now[path] = True
 
     def remove(self, path: Path) -> None:
         files = self._files(path)
         self._change.remove(path)
-        for file in files:
-            self._change.record(file, "deleted", self._created_by)
+        self._now |= dict.fromkeys(files, False)
 
     def move(self, old: Path, new: Path) -> None:
         files = self._files(old)
+        moved = [(*new, *file[len(old) :]) for file in files]
+        for path in moved:
+            self._meet(path)
         self._change.move(old, new)
-        for file in files:
-            self._change.record(file, "deleted", self._created_by)
-        for file in files:
-            self._change.record((*new, *file[len(old) :]), "created", self._created_by)
+        self._now |= dict.fromkeys(files, False) | dict.fromkeys(moved, True)
 
-    @contextlib.contextmanager
-    def _recorded_write(self, path: Path) -> Iterator[None]:
-        existed = self._meet(path)
-        yield
-        self._change.record(path, "modified" if existed else "created", self._created_by)
+    def _record(self, path: Path, was_there: bool, is_there: bool) -> None:
+        if is_there:
+            self._change.record(path, "modified" if was_there else "created", self._created_by)
+        elif was_there:
+            self._change.record(path, "deleted", self._created_by)
 
     def _files(self, path: Path) -> list[Path]:
         """The files at or below a path, all met by the history."""
@@ -252,13 +264,29 @@ class RecordedChange:
 
     def _meet(self, path: Path) -> bool:
         """Whether there is a file, one that can be read; what something else wrote to it is recorded first."""
+        if path in self._now:
+            return self._now[path]
         digest, newest = self._change.digest(path), self._change.newest(path)
         if digest != (newest and newest.content_sha256):
             known = newest is not None and newest.operation != "deleted"
             self._change.record(
                 path, "deleted" if digest is None else "modified" if known else "created", None
             )
-        return digest is not None
+        self._before[path] = digest is not None
+        return self._before[path]
+
+
+def _make_so(change: VersionedChange | RecordedChange, wanted: Mapping[Path, Version | None]) -> None:
+    """Make each path what it was as of a version, or nothing."""
+    for path in [path for path, version in wanted.items() if version is None]:
+        remove_file(change, path)
+    for path, version in wanted.items():
+        if version is not None:
+            make_room(change, path)
+            try:
+                change.put_back(path, version.id)
+            except NotKept:
+                raise HistoryError(f"{version.path} cannot be put back: that content is gone.") from None
 
 
 def remove_file(change: Change, path: Path) -> None:

@@ -71,6 +71,15 @@ class ProposedFile(NamedTuple):
     sources: tuple[str, ...]
 
 
+class Waiting(NamedTuple):
+    """A file of a proposal as it is kept: `base` is the SHA-256 of what the memory held then. None where no file is."""
+
+    path: Path
+    base: str | None
+    after: bytes | None
+    sources: tuple[str, ...]
+
+
 class Proposal(NamedTuple):
     """A proposal as it is listed; `created_at` is aware (UTC)."""
 
@@ -103,13 +112,17 @@ class Proposals:
     def list(self) -> Sequence[Proposal]:
         """Every proposal, oldest first."""
         self._drop_ended()
-        found = [Draft(store, name) for store, name in self._named()]
-        return sorted((draft.summary() for draft in found), key=lambda proposal: proposal.created_at)
+        found = [draft.summary() for draft in self._drafts()]
+        return sorted(
+            (proposal for proposal in found if proposal.paths), key=lambda proposal: proposal.created_at
+        )
 
     def diff(self, name: str) -> Sequence[ProposedFile]:
         """The files of a proposal against the memory as it is now. Raises ProposalError for an unknown name."""
-        draft = self._known(name)
-        return [self._shown(draft, path) for path in draft.paths()]
+        files = self._known(name).waiting()
+        if not files:
+            raise _unknown(name)
+        return [self._shown(file) for file in files]
 
     def approve(self, name: str, paths: Iterable[str] | None = None, *, by: str = "") -> Answer:
         """Put a proposal, or some of its files, into the memory: one change, recorded as made by `by`.
@@ -129,23 +142,13 @@ class Proposals:
 
     def _approve(self, name: str, paths: Iterable[str] | None, by: str) -> str:
         draft = self._known(name)
-        chosen = draft.paths() if paths is None else [parts(path) for path in paths]
-        unknown = [path for path in chosen if path not in draft.paths()]
-        if unknown:
-            raise ProposalError(f"{spelled(unknown[0])} is not in the proposal {name!r}.")
+        chosen = _chosen(name, draft.waiting_under_lock(), paths)
         with self._recorded_change(by) as change:
-            for path in chosen:
-                draft.check_unchanged(path, change)
-            for path in chosen:
-                if draft.after(path) is None and change.find(path):
-                    remove_file(change, path)
-            for path in chosen:
-                text = draft.after(path)
-                if text is not None:
-                    make_room(change, path)
-                    change.write(path, text)
-        draft.drop(chosen)
-        return "\n".join(map(spelled, chosen))
+            for file in chosen:
+                _check_unchanged(file, change)
+            _make_so(change, chosen)
+        draft.settle(chosen)
+        return "\n".join(spelled(file.path) for file in chosen)
 
     def _reject(self, name: str) -> str:
         draft = self._known(name)
@@ -155,36 +158,39 @@ class Proposals:
     @contextlib.contextmanager
     def _recorded_change(self, by: str) -> Iterator[Change]:
         if isinstance(self._store, VersionedStore):
-            with self._store.change() as versioned:
-                yield RecordedChange(versioned, by)
+            with self._store.change() as versioned, RecordedChange(versioned, by) as recorded:
+                yield recorded
         else:
             with self._store.change() as change:
                 yield change
 
     def _known(self, name: str) -> Draft:
         self._drop_ended()
-        for store, known in self._named():
-            if known == name:
-                return Draft(store, name)
-        raise ProposalError(f"There is no proposal {name!r}.")
+        if isinstance(self._store, ProposableStore):
+            draft = Draft(self._store, name)
+            if draft.is_there():
+                return draft
+        raise _unknown(name)
 
-    def _named(self) -> Sequence[tuple[ProposableStore, str]]:
+    def _drafts(self) -> Sequence[Draft]:
+        """What sessions have left, also where it changes no file."""
         if not isinstance(self._store, ProposableStore):
             return []
         area = self._store.beside(_AREA)
-        entries = [entry.path for entry in area.entries((), 1)][1:]
-        manifests = [_manifest(area, path[0]) for path in entries]
-        return [(self._store, manifest["name"]) for manifest in manifests if manifest["files"]]
+        entries = list(area.entries((), 1))[1:]
+        manifests = [_content(area, (*entry.path, _MANIFEST)) for entry in entries]
+        return [Draft(self._store, json.loads(data)["name"]) for data in manifests if data is not None]
 
-    def _shown(self, draft: Draft, path: Path) -> ProposedFile:
-        name = spelled(path)
-        before, after = _text(_content(self._store, path)), _text(draft.after(path))
+    def _shown(self, file: Waiting) -> ProposedFile:
+        name, before, after = spelled(file.path), None, _text(file.after)
+        with contextlib.suppress(NotAFile):
+            before = _text(_content(self._store, file.path))
         lines = difflib.unified_diff(
             (before or "").splitlines(True), (after or "").splitlines(True), name, name
         )
         added = _added_lines(before or "", after or "")
         marks = [Mark(number, reason) for number, line in added for reason in self._reasons(name, line)]
-        return ProposedFile(name, before, after, "".join(lines), tuple(marks), draft.sources(path))
+        return ProposedFile(name, before, after, "".join(lines), tuple(marks), file.sources)
 
     def _reasons(self, path: str, line: str) -> Iterator[str]:
         return filter(None, (screen(path, line) for screen in self._screens))
@@ -192,10 +198,7 @@ class Proposals:
     def _drop_ended(self) -> None:
         if self._keep is None:
             return
-        drafts = sorted(
-            (Draft(store, name) for store, name in self._named()),
-            key=lambda draft: draft.summary().created_at,
-        )
+        drafts = sorted(self._drafts(), key=lambda draft: draft.summary().created_at)
         left = sum(draft.size() for draft in drafts)
         for draft in drafts:
             if isinstance(self._keep, timedelta):
@@ -207,6 +210,42 @@ class Proposals:
                 draft.drop(draft.paths())
 
 
+def _unknown(name: str) -> ProposalError:
+    return ProposalError(f"There is no proposal {name!r}.")
+
+
+def _chosen(name: str, files: Sequence[Waiting], paths: Iterable[str] | None) -> Sequence[Waiting]:
+    """Those of the files that a person names, each once, or all of them."""
+    if not files:
+        raise _unknown(name)
+    if paths is None:
+        return files
+    known = {file.path: file for file in files}
+    wanted = dict.fromkeys(map(parts, paths))
+    missing = next((path for path in wanted if path not in known), None)
+    if missing is not None:
+        raise ProposalError(f"{spelled(missing)} is not in the proposal {name!r}.")
+    return [known[path] for path in wanted]
+
+
+def _check_unchanged(file: Waiting, memory: Reader) -> None:
+    """Raise ProposalError if the memory does not hold what it held when the file was proposed."""
+    now = _content(memory, file.path)
+    if _digest(now) != file.base and now != file.after:
+        raise changed_since(spelled(file.path), _text(now), _text(file.after))
+
+
+def _make_so(change: Change, files: Sequence[Waiting]) -> None:
+    for file in files:
+        found = change.find(file.path)
+        if file.after is None and found and not found.is_directory:
+            remove_file(change, file.path)
+    for file in files:
+        if file.after is not None:
+            make_room(change, file.path)
+            change.write(file.path, file.after)
+
+
 _AREA = "proposals"
 _MANIFEST = "proposal.json"
 _FILES = "files"
@@ -215,8 +254,9 @@ _FILES = "files"
 class Draft:
     """The memory as one proposal would make it: reads through to the store below, and keeps its writes apart.
 
-    In the area beside the memory each proposal has a directory: the files that it writes, and a manifest that says for
-    each file that it changes what the memory held then (its SHA-256, or None) and what the session had read.
+    In the area beside the memory each proposal has a directory: the files that it writes, and a manifest. That says for
+    each file that it changes what the memory held then (its SHA-256, or None), whether it is deleted, and what the
+    session had read; and which directories the session removed.
     """
 
     def __init__(self, below: ProposableStore, name: str) -> None:
@@ -238,7 +278,10 @@ class Draft:
     def change(self) -> Iterator[DraftChange]:
         with self._area.change() as change:
             manifest = self._manifest(change)
+            begins = not manifest["files"]
             yield DraftChange(self._below, change, self._key, manifest, self._below.limits, tuple(self._read))
+            if begins and manifest["files"]:
+                manifest["created_at"] = datetime.now(UTC).isoformat()
             _save(change, self._key, manifest)
 
     def note_source(self, path: str) -> None:
@@ -249,41 +292,68 @@ class Draft:
         """The files that the proposal changes."""
         return [parts(path) for path in sorted(self._manifest(self._area)["files"])]
 
-    def after(self, path: Path) -> bytes | None:
-        """What a file would hold; None if it would be gone."""
-        return _content(self._area, (self._key, _FILES, *path))
+    def is_there(self) -> bool:
+        """Whether a session has left anything, be it no more than an empty directory that it removed."""
+        return self._area.find((self._key,)) is not None
 
-    def sources(self, path: Path) -> tuple[str, ...]:
-        return tuple(self._manifest(self._area)["files"][spelled(path)]["sources"])
+    def waiting(self) -> list[Waiting]:
+        """The files that the proposal changes, as a reader sees them: in the middle of a change, perhaps."""
+        return self._waiting(self._area)
+
+    def waiting_under_lock(self) -> list[Waiting]:
+        """The same as of one moment."""
+        with self._area.change() as area:
+            return self._waiting(area)
 
     def size(self) -> int:
-        return sum(len(self.after(path) or b"") for path in self.paths())
+        return sum(len(file.after or b"") for file in self.waiting())
 
     def summary(self) -> Proposal:
         manifest = self._manifest(self._area)
         moment = datetime.fromisoformat(manifest["created_at"])
         return Proposal(self._name, moment, tuple(sorted(manifest["files"])))
 
-    def check_unchanged(self, path: Path, memory: Reader) -> None:
-        """Raise ProposalError if the memory does not hold what it held when the file was proposed."""
-        now, after = _content(memory, path), self.after(path)
-        base = self._manifest(self._area)["files"][spelled(path)]["base"]
-        if _digest(now) != base and now != after:
-            raise changed_since(spelled(path), _text(now), _text(after))
-
-    def drop(self, paths: Sequence[Path]) -> None:
+    def drop(self, paths: Iterable[Path]) -> None:
         """Take files out of the proposal; with its last file it ends."""
-        with self._area.change() as change:
-            manifest = self._manifest(change)
+        with self._area.change() as area:
+            manifest = self._manifest(area)
             for path in paths:
-                manifest["files"].pop(spelled(path), None)
-                with contextlib.suppress(NotFound):
-                    change.remove((self._key, _FILES, *path))
-            if manifest["files"]:
-                _save(change, self._key, manifest)
-            else:
-                with contextlib.suppress(NotFound):
-                    change.remove((self._key,))
+                self._take_out(area, manifest, path)
+            self._save_or_end(area, manifest)
+
+    def settle(self, approved: Iterable[Waiting]) -> None:
+        """Take out what was approved. What the session has written since goes on waiting, as a change of that."""
+        with self._area.change() as area:
+            manifest = self._manifest(area)
+            for file in approved:
+                noted = manifest["files"].get(spelled(file.path))
+                if _content(area, self._place(file.path)) == file.after:
+                    self._take_out(area, manifest, file.path)
+                elif noted:
+                    noted["base"] = _digest(file.after)
+            self._save_or_end(area, manifest)
+
+    def _take_out(self, area: Change, manifest: Mapping[str, Any], path: Path) -> None:
+        manifest["files"].pop(spelled(path), None)
+        if _content(area, self._place(path)) is not None:
+            remove_file(area, self._place(path))
+
+    def _save_or_end(self, area: Change, manifest: Mapping[str, Any]) -> None:
+        if manifest["files"]:
+            _save(area, self._key, manifest)
+        elif area.find((self._key,)):
+            area.remove((self._key,))
+
+    def _waiting(self, area: Reader) -> list[Waiting]:
+        noted = {parts(name): file for name, file in sorted(self._manifest(area)["files"].items())}
+        return [
+            Waiting(path, file["base"], _content(area, self._place(path)), tuple(file["sources"]))
+            for path, file in noted.items()
+        ]
+
+    def _place(self, path: Path) -> Path:
+        """Where the proposal keeps what it writes to a file."""
+        return (self._key, _FILES, *path)
 
     def _view(self, area: Reader) -> _View:
         return _View(self._below, area, self._key, self._manifest(area))
@@ -302,13 +372,15 @@ class _View:
         own = self._area.find((*self._top, *path))
         if own is not None:
             return own._replace(path=path)
-        return None if self._is_hidden(path) else self._below.find(path)
+        below = self._below.find(path)
+        return below if below and self._shows(below) else None
 
     def read(self, path: Path) -> bytes:
         try:
             return self._area.read((*self._top, *path))
         except NotFound:
-            if self._is_hidden(path):
+            below = self._below.find(path)
+            if below and not self._shows(below):
                 raise NotFound(path) from None
             return self._below.read(path)
         except IsDirectory:
@@ -322,7 +394,9 @@ class _View:
             raise NotADirectory(path)
         last: Path | None = None
         for found in heapq.merge(
-            self._own(path, depth), self._shown(path, depth), key=lambda found: found.path
+            self._own(path, depth),
+            filter(self._shows, self._entries_below(path, depth)),
+            key=lambda found: found.path,
         ):
             if found.path != last:
                 yield found
@@ -333,15 +407,33 @@ class _View:
             for entry in self._area.entries((*self._top, *path), depth):
                 yield entry._replace(path=entry.path[len(self._top) :])
 
-    def _shown(self, path: Path, depth: int | None) -> Iterator[Entry]:
-        with contextlib.suppress(NotFound, NotADirectory):
-            entries = self._below.entries(path, depth)
-            yield from (entry for entry in entries if not self._is_hidden(entry.path))
+    def _shows(self, below: Entry) -> bool:
+        """Whether what is in the memory below would be there with the proposal too.
 
-    def _is_hidden(self, path: Path) -> bool:
-        """Whether the proposal removed what is at a path below, or has a file where a directory above it was."""
+        A file would, unless the proposal deletes it or makes a file of a directory above. A directory that the session
+        removed is there again once somebody else has put a file into it.
+        """
+        path = below.path
+        if any(self._deletes(path[:depth]) is False for depth in range(1, len(path))):
+            return False
+        if not below.is_directory:
+            return not self._deletes(path)
+        return not self._is_removed(path) or any(
+            self._shows(inner) for inner in self._entries_below(path) if not inner.is_directory
+        )
+
+    def _deletes(self, path: Path) -> bool | None:
+        """Whether the proposal deletes a file, or writes it; None if it leaves it alone."""
+        noted = self._manifest["files"].get(spelled(path))
+        return None if noted is None else noted["deleted"]
+
+    def _is_removed(self, directory: Path) -> bool:
         removed = self._manifest["removed"]
-        return any(list(path[:depth]) in removed for depth in range(1, len(path) + 1))
+        return any(list(directory[:depth]) in removed for depth in range(1, len(directory) + 1))
+
+    def _entries_below(self, path: Path, depth: int | None = None) -> Iterator[Entry]:
+        with contextlib.suppress(NotFound, NotADirectory):
+            yield from self._below.entries(path, depth)
 
 
 class DraftChange(_View):
@@ -376,7 +468,7 @@ class DraftChange(_View):
         if len(data) > max(self._limits.max_file_bytes, size):
             raise FileLimit(path, limit=self._limits.max_file_bytes)
         self._use(0 if entry else 1, len(data) - size)
-        self._note(path)
+        self._note(path, deleted=False)
         self._area.write((*self._top, *path), data)
 
     def remove(self, path: Path) -> None:
@@ -407,11 +499,12 @@ class DraftChange(_View):
     def _remove(self, entry: Entry) -> None:
         files = list(self._files(entry))
         for file in files:
-            self._note(file.path)
+            self._note(file.path, deleted=True)
         self._use(-len(files), -sum(file.size for file in files))
         with contextlib.suppress(NotFound, NotADirectory):
             self._area.remove((*self._top, *entry.path))
-        if self._below.find(entry.path) is not None and not self._is_hidden(entry.path):
+        below = self._below.find(entry.path) if entry.is_directory else None
+        if below and below.is_directory and not self._is_removed(entry.path):
             self._manifest["removed"].append(list(entry.path))
         for file in files:
             if self._manifest["files"][spelled(file.path)]["base"] is None:
@@ -432,13 +525,14 @@ class DraftChange(_View):
             if parent and not parent.is_directory:
                 raise NotADirectory(path)
 
-    def _note(self, path: Path) -> None:
-        """Note what the memory held before the proposal, and what the session had read by now."""
+    def _note(self, path: Path, *, deleted: bool) -> None:
+        """Note what the proposal does to a file: what was there before, and what the session had read by now."""
         files = self._manifest["files"]
         if spelled(path) not in files:
             base = self._bases.get(path) or _digest(_content(self._below, path))
             files[spelled(path)] = {"base": base, "sources": []}
         noted = files[spelled(path)]
+        noted["deleted"] = deleted
         noted["sources"] = list(dict.fromkeys([*noted["sources"], *self._sources]))
 
     def _use(self, files: int, size: int) -> None:
@@ -462,15 +556,17 @@ def _manifest(area: Reader, key: str, name: str = "") -> dict[str, Any]:
 
 def _save(area: Change, key: str, manifest: Mapping[str, Any]) -> None:
     data = json.dumps(manifest).encode()
-    if (area.find((key,)) or manifest["removed"]) and data != _content(area, (key, _MANIFEST)):
+    if (area.find((key,)) or manifest["files"] or manifest["removed"]) and data != _content(
+        area, (key, _MANIFEST)
+    ):
         area.write((key, _MANIFEST), data)
 
 
 def _content(reader: Reader, path: Path) -> bytes | None:
-    """The content of a file; None for anything else."""
+    """The content of a file; None where there is no file. Raises NotAFile for one that must not be read, TooLarge."""
     try:
         return reader.read(path)
-    except (NotFound, IsDirectory, NotAFile):
+    except (NotFound, IsDirectory):
         return None
 
 

@@ -116,7 +116,10 @@ class VersionedChange(Change, Protocol):
         """The SHA-256 (hex) of the file at `path`, None if there is none that can be read; reads it in parts."""
 
     def record(self, path: Path, operation: Operation, created_by: str | None) -> None:
-        """Add a version of the file as it is now. With None as `created_by` it is a change of its own, just before."""
+        """Add a version of the file as it is now: once a file, after the last that the change does to it.
+
+        With None as `created_by` it is a change of its own, just before: to be recorded ahead of the versions of this one.
+        """
 
     def put_back(self, path: Path, version_id: str) -> None:
         """`write` the content of a version, without loading it. Raises NotKept."""

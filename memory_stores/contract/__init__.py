@@ -2,10 +2,12 @@
 
 They need pytest and hypothesis. Say how a store is made, in a test module of yours, and pytest collects the rest:
 
-    class TestMyStore(StoreContract):  # or VersionedStoreContract, for a store with a history
+    class TestMyStore(StoreContract):
         @pytest.fixture
         def make_store(self, tmp_path):
             return functools.partial(MyStore, tmp_path / "memory.db")
+
+A store with a history takes `VersionedStoreContract`, one that takes proposals too `ProposableStoreContract`.
 
 `make_store` is called with ``scope=`` and any of ``max_file_bytes=, max_files=, max_total_bytes=``, also in processes
 that are killed or race, so it must be possible to pickle it. Each test makes tenants of its own: one database may serve
@@ -22,6 +24,7 @@ for _part in (
     "files",
     "kills",
     "limits",
+    "proposals",
     "races",
     "recording",
     "retention",
@@ -35,6 +38,7 @@ for _part in (
 from memory_stores.contract.files import FilesContract  # noqa: E402  # after the line that has its asserts explained
 from memory_stores.contract.kills import KillsContract  # noqa: E402
 from memory_stores.contract.limits import LimitsContract  # noqa: E402
+from memory_stores.contract.proposals import ProposalsContract  # noqa: E402
 from memory_stores.contract.races import RacesContract  # noqa: E402
 from memory_stores.contract.retention import RetentionContract  # noqa: E402
 from memory_stores.contract.tenants import TenantsContract  # noqa: E402
@@ -42,7 +46,7 @@ from memory_stores.contract.texts import TextsContract  # noqa: E402
 from memory_stores.contract.undo import UndoContract  # noqa: E402
 from memory_stores.contract.versions import VersionsContract  # noqa: E402
 
-__all__ = ["StoreContract", "VersionedStoreContract"]
+__all__ = ["ProposableStoreContract", "StoreContract", "VersionedStoreContract"]
 
 
 class StoreContract(
@@ -53,3 +57,7 @@ class StoreContract(
 
 class VersionedStoreContract(StoreContract, VersionsContract, UndoContract, RetentionContract):
     """What a store with a history must do."""
+
+
+class ProposableStoreContract(VersionedStoreContract, ProposalsContract):
+    """What a store must do that also takes proposals."""

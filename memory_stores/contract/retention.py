@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_stores.contract.harness import MakeStore, Tenant, contents, files, new_tenant
+from memory_stores.contract.harness import MakeStore, Tenant, contents, files, fill, new_tenant
 from memory_stores.contract.recording import (
     COMMANDS,
     Command,
@@ -111,6 +111,18 @@ class RetentionContract(RecordingTests):
             change.prune(29)
         assert handler.history.versions() == []
         assert len(files(handler.store)) == 3
+
+    def test_a_change_that_met_what_others_wrote_is_pruned_whole(self, tenant: Tenant) -> None:
+        fill(tenant.store(), a="theirs", b="theirs")
+        handler = recorder(tenant)
+        with handler.history.change() as change:
+            for name in "ab":
+                change.write((name,), b"mine")
+        made = handler.history.versions()[2:]
+        for keep, left in ((10, made), (7, [])):
+            with versioned(handler.store).change() as versions:
+                versions.prune(keep)
+            assert handler.history.versions() == left
 
     def test_what_is_kept_long_enough_loses_nothing(self, tenant: Tenant) -> None:
         store = tenant.store()

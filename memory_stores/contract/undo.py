@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,32 @@ from memory_stores.contract.recording import (
     recorder,
     rename,
 )
+from memory_stores.protocol import Change, Path
 from memory_tool import MemoryToolHandler
+
+Step: TypeAlias = tuple[Path, Path | bytes | None]
+"""A path, and what becomes of it: a text, another place, or nothing."""
+
+_PATHS = st.sampled_from([("a",), ("b",), ("d",), ("d", "a"), ("d", "e", "a")])
+STEPS = st.lists(st.tuples(_PATHS, _PATHS | st.sampled_from([b"", b"x", b"y"]) | st.none()), max_size=6)
+
+
+def take(change: Change, steps: Sequence[Step]) -> None:
+    """Take those of the steps that can be taken."""
+    for path, becomes in steps:
+        found = change.find(path)
+        if isinstance(becomes, bytes):
+            if _is_free(change, path) or (found and not found.is_directory):
+                change.write(path, becomes)
+        elif found and becomes is None:
+            change.remove(path)
+        elif found and becomes and _is_free(change, becomes) and becomes[: len(path)] != path:
+            change.move(path, becomes)
+
+
+def _is_free(change: Change, path: Path) -> bool:
+    above = [change.find(path[:depth]) for depth in range(1, len(path))]
+    return change.find(path) is None and all(entry is None or entry.is_directory for entry in above)
 
 
 class UndoContract(RecordingTests):
@@ -68,6 +94,47 @@ class UndoContract(RecordingTests):
             answer = recording.history.undo(versions[number].id)
             assert sorted(answer["success"].split("\n")) == sorted(version.path for version in versions)
             assert files(recording.store) == (after if number % 2 else before)
+
+    def test_a_change_of_many_steps_has_one_version_a_path_and_can_be_undone(
+        self, make_store: MakeStore
+    ) -> None:
+        """Whatever it did to a path in between, and whatever others had done there before."""
+
+        @settings(max_examples=self.examples, deadline=None)
+        @given(known=STEPS, unknown=STEPS, steps=STEPS)
+        def check(known: Sequence[Step], unknown: Sequence[Step], steps: Sequence[Step]) -> None:
+            tenant = new_tenant(make_store)
+            handler = recorder(tenant)
+            with handler.history.change() as change:
+                take(change, known)
+            with tenant.store().change() as change:
+                take(change, unknown)
+            before, met = files(handler.store), handler.history.versions()
+            with handler.history.change() as change:
+                take(change, steps)
+            new = handler.history.versions()[len(met) :]
+            made = [version for version in new if version.created_by is not None]
+            assert new[len(new) - len(made) :] == made, "what others wrote comes first"
+            assert len({version.path for version in made}) == len(made)
+            times = [version.created_at for version in new if version.created_by is None]
+            times += sorted({version.created_at for version in made})
+            assert times == sorted(set(times)) and len({version.created_at for version in made}) <= 1
+            if made:
+                assert "success" in handler.history.undo(made[0].id)
+                assert files(handler.store) == before
+
+        check()
+
+    def test_what_others_removed_does_not_come_back_with_an_undo(
+        self, recording: MemoryToolHandler, tenant: Tenant
+    ) -> None:
+        create(recording, "a", "one\n")
+        create(recording, "b", "two\n")
+        with tenant.store().change() as change:
+            change.remove(("b",))
+        rename(recording, "a", "b")
+        assert "success" in recording.history.undo(recording.history.versions()[-1].id)
+        assert files(recording.store) == {("a",): b"one\n"}
 
     def test_an_undo_is_refused_when_a_path_has_changed_since(
         self, recording: MemoryToolHandler, tenant: Tenant

@@ -143,8 +143,7 @@ class VersionsContract(RecordingTests):
     def test_content_can_be_had_while_another_writer_is_at_work(self, tenant: Tenant) -> None:
         handler, other = recorder(tenant), recorder(tenant)
         old = [create(handler, name, f"{name}\n") for name in ("a", "d/b", "e")]
-        with versioned(handler.store).change() as change:
-            recorded = RecordedChange(change, "writer")
+        with versioned(handler.store).change() as change, RecordedChange(change, "writer") as recorded:
             recorded.write(("a",), b"new\n")
             recorded.move(("d",), ("f",))
             recorded.remove(("e",))
@@ -213,6 +212,17 @@ class VersionsContract(RecordingTests):
         seen = [(version.operation, version.created_by) for version in handler.history.versions(f"{M}/b")]
         assert seen == [("created", "writer"), ("deleted", None), ("created", "writer")]
         assert replayed(handler) == by_spelling(files(handler.store))
+
+    def test_what_others_wrote_comes_before_a_change_of_several_files(self, tenant: Tenant) -> None:
+        fill(tenant.store(), a="theirs\n", b="theirs\n")
+        handler = recorder(tenant)
+        with handler.history.change() as change:
+            for name in "ab":
+                change.write((name,), b"mine\n")
+        versions = handler.history.versions()
+        assert [version.created_by for version in versions] == [None, None, "writer", "writer"]
+        one, other, mine, mine_too = (version.created_at for version in versions)
+        assert one < other < mine == mine_too
 
     def test_versions_are_no_files(self, tenant: Tenant) -> None:
         store = tenant.store(max_files=1, max_total_bytes=10)

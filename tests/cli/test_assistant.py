@@ -193,6 +193,34 @@ def test_an_answer_about_a_file_that_was_not_read_says_so(assistant_on, tmp_path
     assert [found.problem for found in reviews] == ["the file was not read", "", ""]
 
 
+def test_what_was_read_for_a_request_that_was_taken_back_was_not_read(assistant_on, tmp_path):
+    (tmp_path / "a.py").write_text("a = 1\n", "utf-8")
+    look, refused = use("read_source", path="a.py"), text("No.", stop_reason="refusal")
+    assistant, _ = assistant_on(Script(look, refused, text("Looks fine."), look, text("Fine.")))
+    reviews = [assistant.review_file(tmp_path / "a.py", name="a.py") for _ in range(3)]
+    assert [found.problem for found in reviews] == [
+        "the model declined to answer",
+        "the file was not read",
+        "",
+    ]
+
+
+def test_a_file_that_was_read_for_code_in_a_request_need_not_be_read_again(assistant_on, tmp_path):
+    (tmp_path / "a.py").write_text("a = 1\n", "utf-8")
+    assistant, _ = assistant_on(Script(use("read_source", path="a.py"), text("Fine."), text("Fine.")))
+    assistant.offer(tmp_path / "a.py", "a.py")
+    assistant.review_code("import a\n", "b.py")
+    assert assistant.review_file(tmp_path / "a.py", name="a.py").problem == ""
+
+
+def test_a_refused_request_does_not_use_up_the_budget_of_its_conversation(assistant_on):
+    replies = text("Fine."), text("No.", stop_reason="refusal"), text("Fine.")
+    assistant, _ = assistant_on(Script(*replies), conversation_budget=6_000)
+    for code in ("a = 1\n", "b = 1\n" * 8_000, "c = 1\n"):
+        assistant.review_code(code, "a.py")
+    assert assistant.conversations == 1
+
+
 def test_files_that_were_not_named_cannot_be_read(assistant_on, tmp_path):
     (tmp_path / "a.py").write_text("a = 1\n", "utf-8")
     (tmp_path / "secret.py").write_text("KEY = 'canary'\n", "utf-8")

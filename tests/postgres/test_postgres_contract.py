@@ -7,7 +7,7 @@ from multiprocessing.process import BaseProcess
 import pytest
 from postgres_server import Server
 
-from memory_stores.contract import VersionedStoreContract
+from memory_stores.contract import ProposableStoreContract
 from memory_stores.contract.harness import PROCESSES, MakeStore
 from memory_stores.postgres import PostgresStore
 
@@ -18,7 +18,7 @@ SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()"""
 
 
-class TestPostgresStore(VersionedStoreContract):
+class TestPostgresStore(ProposableStoreContract):
     @pytest.fixture
     def make_store(self, server: Server) -> MakeStore:
         return partial(PostgresStore, server.app)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memory_stores import FileStore, confined
-from memory_stores.contract import VersionedStoreContract
+from memory_stores.contract import ProposableStoreContract
 from memory_stores.contract.files import FilesContract
 from memory_stores.contract.harness import MakeStore
 from memory_stores.contract.limits import LimitsContract
@@ -18,7 +18,7 @@ from memory_stores.contract.texts import TextsContract
 from memory_stores.contract.undo import UndoContract
 
 
-class TestFileStore(VersionedStoreContract):
+class TestFileStore(ProposableStoreContract):
     @pytest.fixture
     def make_store(self, memory_disk: Path) -> Iterator[MakeStore]:
         yield partial(FileStore, memory_disk)

@@ -180,6 +180,22 @@ def test_a_proposal_that_a_killed_process_left_can_be_approved(memory, tmp_path:
     assert notes(memory)["kept.md"] == b"written before the kill\n" and "torn.md" not in notes(memory)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="hard links as POSIX has them; CI runs Linux and macOS")
+def test_a_file_that_must_not_be_read_is_neither_deleted_nor_proposed_to_be(
+    memory, session, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("canary", encoding="utf-8")
+    run(session, "delete", path=f"{M}/a.md")
+    run(memory, "delete", path=f"{M}/a.md")
+    for name in ("a.md", "link.md"):
+        os.link(outside, memory.memory_root / name)
+    assert "hard link" in memory.proposals.approve(PR, by="Ada")["error"]
+    assert "hard link" in session.execute(command="delete", path=f"{M}/link.md")["error"]
+    assert [file.before for file in memory.proposals.diff(PR)] == [None]
+    assert outside.stat().st_nlink == 3 and f"{M}/link.md" in run(session, "view", path=M)
+
+
 def test_a_store_that_cannot_hold_proposals_says_so() -> None:
     class Plain:
         find = read = entries = change = None
