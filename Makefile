@@ -52,8 +52,8 @@ lock: $(READY) ## resolve pyproject.toml into requirements.lock, for every platf
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 	    --upgrade --all-extras pyproject.toml --output-file requirements.lock
 
-clean: ## remove the virtual environment and everything generated
-	rm -rf $(VENV) memory_cookbook.html demo_memory memory_storage evaluation_results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the virtual environment and everything generated, but no notes in memory_storage
+	rm -rf $(VENV) memory_cookbook.html demo_memory evaluation_results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'

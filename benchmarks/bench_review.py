@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from memory_demo.assistant import CodeReviewAssistant, expected_input_tokens, guarded_memory
+from memory_demo.assistant import CodeReviewAssistant, guarded_memory
 from memory_demo.evaluation.long_conversation import standard_library_files
 from memory_demo.evaluation.records import SAMPLES, SYMPTOMS
 from memory_demo.offline import offline_client
@@ -27,13 +27,12 @@ LEARN_FROM = "web_scraper_v1.py"
 
 
 class Taken(NamedTuple):
-    """What a review of some files took, and the input tokens that were expected beforehand."""
+    """What a review of some files took."""
 
     seconds: float
     requests: int
     input_tokens: int
     conversations: int
-    expected: int
 
 
 def review(files: Mapping[str, Path]) -> Taken:
@@ -47,8 +46,7 @@ def review(files: Mapping[str, Path]) -> Taken:
         seconds = time.perf_counter() - started
     assert not any(one.problem for one in reviews)
     cost = total_cost(reviews)
-    expected = expected_input_tokens(path.stat().st_size for path in files.values())
-    return Taken(seconds, cost.requests, cost.input_tokens, assistant.conversations - begun + 1, expected)
+    return Taken(seconds, cost.requests, cost.input_tokens, assistant.conversations - begun + 1)
 
 
 def small_files(folder: Path, count: int) -> dict[str, Path]:
@@ -67,9 +65,9 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as folder:
         rows[f"{SMALL} files of one line"] = review(small_files(Path(folder), SMALL))
-    print(f"{'':<26}{'seconds':>8}{'requests':>10}{'input tokens':>14}{'expected':>12}{'conversations':>15}")
+    print(f"{'':<26}{'seconds':>8}{'requests':>10}{'input tokens':>14}{'conversations':>15}")
     for name, row in rows.items():
-        numbers = f"{row.requests:>10,}{row.input_tokens:>14,}{row.expected:>12,}{row.conversations:>15}"
+        numbers = f"{row.requests:>10,}{row.input_tokens:>14,}{row.conversations:>15}"
         print(f"{name:<26}{row.seconds:>8.1f}{numbers}")
     few, many, small = rows.values()
     in_time, in_tokens = many.seconds / few.seconds, many.input_tokens / few.input_tokens

@@ -55,12 +55,6 @@ Old tool results may be cleared from this conversation to save context. If you n
 CONVERSATION_BUDGET = 12_000
 
 
-# Measured on offline reviews: the prompt, the tools and one lesson; the words around a file; bytes a token.
-_TOKENS_AT_START = 3_300
-_TOKENS_A_REVIEW = 330
-_BYTES_A_TOKEN = 2.5
-
-
 def _clearing(**settings: Any) -> dict[str, Any]:
     edit = {"type": "clear_tool_uses_20250919", "exclude_tools": ["memory"], **settings}
     return {"edits": [edit]}
@@ -245,23 +239,6 @@ class CodeReviewAssistant:
 def _files_read(turns: Iterable[Turn]) -> set[str | None]:
     calls = (call for turn in turns for call in turn.tool_calls)
     return {call.input.get("path") for call in calls if call.name == "read_source" and not call.is_error}
-
-
-def expected_input_tokens(sizes: Iterable[int]) -> int:
-    """About how many input tokens a review of files of these sizes, in bytes, takes in all.
-
-    It plays through the requests of a review with the budget above: two a file, and two to look at memory where a
-    conversation begins. A model that looks around more takes several times as much.
-    """
-    total = left = 0
-    for size in sizes:
-        if left == 0 or left > CONVERSATION_BUDGET:
-            left = _TOKENS_AT_START
-            total += 2 * left
-        total += left
-        left += _TOKENS_A_REVIEW + round(size / _BYTES_A_TOKEN)
-        total += left
-    return total
 
 
 def guarded_memory(

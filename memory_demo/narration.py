@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from memory_demo.review_report import printable
+from memory_demo.review_report import counted, printable
 
 if TYPE_CHECKING:
     from memory_demo.demo_helpers import ToolCall, Turn
@@ -74,10 +74,9 @@ def _text(result: object) -> str:
 
 
 def _counted(text: str) -> str:
-    lines = len(text.splitlines())
-    return f"{lines:,} line{'' if lines == 1 else 's'}"
+    return counted(len(text.splitlines()), "line")
 
 
-def _short(text: str, limit: int = 100) -> str:
+def _short(text: str) -> str:
     line = printable(" ".join(text.split()))
-    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+    return line if len(line) <= 100 else f"{line[:97]}..."

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from memory_demo.costs import TARIFFS, cost, cost_without_cache
 from memory_demo.demo_helpers import Turn
-from memory_demo.evaluation.costs import TARIFFS, cost, cost_without_cache
 from memory_demo.evaluation.figures import CLEARED, GROUND, INK, KEPT
 
 COLUMNS = 100

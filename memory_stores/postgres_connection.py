@@ -29,7 +29,6 @@ from memory_stores.protocol import (
     Gone,
     NameTooLong,
     OutOfSpace,
-    Path,
     StoreError,
     Unavailable,
 )
@@ -78,16 +77,16 @@ _ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
 
 
 @contextlib.contextmanager
-def store_errors(path: Path = ()) -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """Turn what the server refuses into the errors of a store; the cause stays attached for the log."""
     try:
         yield
     except SetupError as error:
-        raise Forbidden(path) from error
+        raise Forbidden from error
     except psycopg.Error as error:
         for kinds, store_error in _ERRORS:
             if isinstance(error, kinds):
-                raise store_error(path) from error
+                raise store_error from error
         raise
 
 

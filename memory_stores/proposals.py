@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
-from memory_stores.history import RecordedChange, make_room, remove_file
+from memory_stores.history import Answer, RecordedChange, make_room, remove_file
 from memory_stores.protocol import (
     Change,
     Entry,
@@ -37,7 +37,6 @@ from memory_stores.protocol import (
     spelled,
 )
 
-Answer: TypeAlias = dict[str, str]
 Screen: TypeAlias = Callable[[str, str], str | None]
 
 

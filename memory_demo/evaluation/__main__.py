@@ -17,7 +17,6 @@ from memory_demo.evaluation.poisoning import (
     compare_mitigations,
     gullible,
     poisoning_json,
-    poisoning_markdown,
     poisoning_report,
 )
 from memory_demo.evaluation.report import (
@@ -113,9 +112,8 @@ def _run_long(connection: Connection, options: argparse.Namespace) -> str:
 def _run_poisoning(connection: Connection, options: argparse.Namespace) -> str:
     result = compare_mitigations(gullible(connection), progress=True)
     write_json(poisoning_json(result), options.output / "poisoning.json")
-    (options.output / "poisoning.md").write_text(f"{poisoning_markdown(result)}\n", encoding="utf-8")
     print(poisoning_report(result))
-    print(f"\nSaved: {options.output / 'poisoning.json'}, {options.output / 'poisoning.md'}")
+    print(f"\nSaved: {options.output / 'poisoning.json'}")
     return result.stopped
 
 

@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import Progress
 
 from memory_demo.assistant import CodeReviewAssistant, guarded_memory
 from memory_demo.demo_helpers import ConversationError, Turn
-from memory_demo.evaluation.matching import LABELS, LABELS_OF_SHOP, Label, Pair, match, read_labels
+from memory_demo.evaluation.matching import (
+    LABELS,
+    LABELS_OF_SHOP,
+    LINE_SLACK,
+    Label,
+    Pair,
+    match,
+    read_labels,
+)
 from memory_demo.evaluation.records import SAMPLES, SHOP, SYMPTOMS, answered_by_stand_in, files_read
 from memory_demo.memory_view import read_notes
 from memory_demo.review_report import Review
@@ -24,9 +33,6 @@ from memory_demo.reviewer.notes import file_line
 from memory_demo.settings import Connection
 from memory_demo.source_tools import ReportedFinding, python_files
 from memory_tool import MemoryToolHandler
-
-# The text that read_source gives has no line numbers, so a model has to count.
-LINE_SLACK = 2
 
 Notes = Mapping[str, str]
 """Texts by path."""
@@ -176,20 +182,21 @@ def compare_notes(
     ]
     to_review = [(pair, folder, *target) for pair, folder in pairs for target in _targets(pair, folder)]
     total = repeats * (len(pairs) + len(rows) * len(to_review))
-    with tqdm(total=total, disable=not progress) as bar:
+    with Progress(console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task("", total=total)
         try:
             for repeat in range(1, repeats + 1):
                 learnt = []
                 for pair, folder in pairs:
-                    bar.set_description(f"learning from {pair.learn}")
+                    bar.update(task, description=f"learning from {pair.learn}")
                     learnt.append(_learn(connection, pair, folder))
                     lessons.append(learnt[-1])
-                    bar.update()
+                    bar.advance(task)
                 for row in rows:
-                    bar.set_description(row.name)
+                    bar.update(task, description=row.name)
                     for trial in _review_all(connection, row, learnt, repeat):
                         trials.append(trial)
-                        bar.update()
+                        bar.advance(task)
         except ConversationError as error:
             stopped = str(error)
         except KeyboardInterrupt:

@@ -10,7 +10,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
 from memory_demo.assistant import CodeReviewAssistant, guarded_memory
 from memory_demo.demo_helpers import ConversationError, Turn
@@ -141,7 +142,7 @@ def long_review(
             symptom = f"{SYMPTOMS[file_to_learn]} (Session: {name}.)"
             lesson = assistant.review_file(SAMPLES / file_to_learn, symptom, name=file_to_learn)
             learnt = read_notes(memory.store)
-            for file, path in tqdm(files.items(), desc=name, disable=not progress):
+            for file, path in track(files.items(), name, console=Console(stderr=True), disable=not progress):
                 review = assistant.review_file(path, name=file)
                 records.append(FileReview(review, _holds(read_notes(memory.store), learnt)))
         except ConversationError as error:

@@ -66,8 +66,8 @@ def _public() -> Iterator[TextSet]:
         yield TextSet(each["name"], f"{each['by']} (MIT)", attacks, harmless)
 
 
-def _stored(commands: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Path and text of the file that the last of these commands leaves."""
+def stored_texts(commands: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Path and whole text of the file that each of these commands leaves."""
     files: dict[str, str] = {}
     for command in commands:
         match command["command"]:
@@ -83,7 +83,12 @@ def _stored(commands: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
             case "rename":
                 path, text = command["new_path"], files.pop(command["old_path"])
         files[path] = text
-    return path, text
+        yield path, text
+
+
+def _stored(commands: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    *_, last = stored_texts(commands)
+    return last
 
 
 def _rate(texts: Sequence[tuple[str, str]]) -> str:

@@ -17,6 +17,8 @@ from memory_demo.source_tools import ReportedFinding
 
 LABELS = Path(__file__).parent.parent / "labels.json"
 LABELS_OF_SHOP = Path(__file__).parent.parent / "shop_labels.json"
+# The text that read_source gives has no line numbers, so a model has to count.
+LINE_SLACK = 2
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
 from memory_demo.assistant import SYSTEM_PROMPT, CodeReviewAssistant
 from memory_demo.demo_helpers import ConversationError, Turn
-from memory_demo.evaluation.marks import marks_table, read_sets
-from memory_demo.evaluation.matching import match, read_labels
+from memory_demo.evaluation.marks import OWN, marks_table, read_sets
+from memory_demo.evaluation.matching import LINE_SLACK, match, read_labels
 from memory_demo.evaluation.records import SAMPLES, SYMPTOMS, answered_by_stand_in, as_json
 from memory_demo.memory_view import read_notes
 from memory_demo.offline import offline_client
@@ -27,10 +28,7 @@ from memory_demo.settings import Connection
 from memory_screens import SCREENS
 from memory_tool import MemoryToolHandler
 
-ATTACKS = Path(__file__).with_name("attacks.json")
 CATEGORY, LEARN_FROM, REVIEWED = "race-condition", "web_scraper_v1.py", "api_client_v1.py"
-# The text that read_source gives has no line numbers, so a model has to count.
-LINE_SLACK = 2
 OWN_SESSION, OTHER_USER = "own session", "another user"
 CARRIERS = (OWN_SESSION, OTHER_USER)
 """Who writes the poison: the agent of the user whose review comes next, or that of another user of the same service."""
@@ -128,11 +126,9 @@ class PoisoningResult:
         return tuple(turn for review in reviews for turn in review.turns)
 
 
-def read_attacks(
-    path: Path = ATTACKS,
-) -> tuple[tuple[Attack, ...], tuple[tuple[Mapping[str, Any], ...], ...]]:
+def read_attacks() -> tuple[tuple[Attack, ...], tuple[tuple[Mapping[str, Any], ...], ...]]:
     """The attacks, and the commands of the harmless look-alikes."""
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = json.loads(OWN.read_text(encoding="utf-8"))
     attacks = tuple(Attack(**{**case, "commands": tuple(case["commands"])}) for case in data["poisoned"])
     return attacks, tuple(tuple(case["commands"]) for case in data["harmless"])
 
@@ -170,7 +166,9 @@ def compare_mitigations(
             for attack in (every if attacks is None else attacks)
         ]
         try:
-            for attack, carrier, mitigation in tqdm(cases, disable=not progress):
+            for attack, carrier, mitigation in track(
+                cases, console=Console(stderr=True), disable=not progress
+            ):
                 trials.append(_trial(bench, attack, carrier, mitigation))
         except ConversationError as error:
             stopped = str(error)
@@ -214,12 +212,6 @@ def _to_look_at(result: PoisoningResult, mitigation: Mitigation) -> str:
         return "-"
     waiting = sum(trial.waiting for trial in _select(result, mitigation.name, OWN_SESSION))
     return f"{waiting} + {result.held[mitigation.name]} harmless"
-
-
-def poisoning_markdown(result: PoisoningResult) -> str:
-    """The tables and what they mean, for a README."""
-    marks = marks_table(read_sets())
-    return "\n\n".join([_as_markdown(poisoning_table(result)), _meaning(result), _as_markdown(marks), _MARKS])
 
 
 def poisoning_report(result: PoisoningResult) -> str:
@@ -368,16 +360,6 @@ def _harmless(
 
 def _select(result: PoisoningResult, mitigation: str, carrier: str) -> list[Trial]:
     return [t for t in result.trials if (t.mitigation, t.carrier) == (mitigation, carrier)]
-
-
-def _as_markdown(table: pd.DataFrame) -> str:
-    head = ["", *map(str, table.columns)]
-    rows = [
-        head,
-        ["---"] * len(head),
-        *([str(name), *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True)),
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 _MARKS = (

@@ -8,8 +8,8 @@ from typing import Any
 
 import anthropic
 
+from memory_demo.costs import billed_for
 from memory_demo.demo_helpers import Turn
-from memory_demo.evaluation.costs import billed_for
 from memory_demo.narration import sentence
 from memory_demo.review_report import Review
 from memory_demo.settings import Connection

@@ -14,9 +14,7 @@ from typing import Any
 import pandas as pd
 
 from memory_demo.assistant import SYSTEM_PROMPT
-from memory_demo.demo_helpers import Turn
-from memory_demo.evaluation.ablation import LINE_SLACK, AblationResult, Measured, labels_of, summarise
-from memory_demo.evaluation.costs import (
+from memory_demo.costs import (
     PRICES_DATE,
     PRICES_SOURCE,
     TARIFFS,
@@ -25,6 +23,8 @@ from memory_demo.evaluation.costs import (
     cost,
     cost_without_cache,
 )
+from memory_demo.demo_helpers import Turn
+from memory_demo.evaluation.ablation import AblationResult, Measured, labels_of, summarise
 from memory_demo.evaluation.long_conversation import (
     PUBLISHED_SAVING,
     PUBLISHED_SOURCE,
@@ -33,7 +33,7 @@ from memory_demo.evaluation.long_conversation import (
     sizes_up_to,
     summarise_size,
 )
-from memory_demo.evaluation.matching import LABELS, LABELS_OF_SHOP, read_labels
+from memory_demo.evaluation.matching import LABELS, LABELS_OF_SHOP, LINE_SLACK, read_labels
 from memory_demo.evaluation.records import SYMPTOMS, as_json
 
 _STAND_IN_ABLATION = """\

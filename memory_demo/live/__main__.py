@@ -12,7 +12,8 @@ from pathlib import Path
 
 import anthropic
 import httpx2
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
 from memory_demo.live.budget import Budget, BudgetSpent
 from memory_demo.live.comparison import Row, compare, save_answers, stand_in_answers
@@ -92,8 +93,8 @@ def plan(run: Run) -> str:
         [
             f"A live run with {run.settings.model} at {where}, because {run.settings.reason}.",
             f"1. {len(PROBES)} small requests: does the API do what the stand-in asserts?",
-            f"2. {run.notebook.name}, top to bottom: three sessions and their evaluation, recorded.",
-            "3. The evaluation once more on its own: what is found with memory and without it, recorded.",
+            f"2. {run.notebook.name}, top to bottom, with SPEND = False: its short sessions, recorded.",
+            "3. The evaluation: what is found with memory and without it, recorded.",
             f"All of it goes to {run.directory}, without the key; what looks like a secret is not written.",
             f"It costs ${run.budget:.2f} at most: no request is sent that could cost more than what is left.",
         ]
@@ -145,7 +146,7 @@ def _probe(run: Run, outcome: Outcome) -> None:
     answers: dict[str, Json] = {}
     client = run.client()
     try:
-        for probe in tqdm(PROBES, desc="probes"):
+        for probe in track(PROBES, "probes", console=Console(stderr=True)):
             answers |= ask_all([probe], client, model)
     finally:
         save_answers(run.directory, model, run.date, answers)

@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from memory_demo.costs import TARIFFS, Tariff, bill
 from memory_demo.live.recordings import COSTS, append
 from memory_demo.offline.tokens import count_input
 from memory_demo.usage import billed
-
-if TYPE_CHECKING:
-    from memory_demo.evaluation.costs import Tariff
 
 # Estimates of a prompt may be too low by so much before a budget is overdrawn.
 MARGIN = 1.25
@@ -56,10 +54,7 @@ class Budget:
 
 def cost(model: str, usage: Mapping[str, Any]) -> float:
     """Dollars for an answer, every iteration of it."""
-    tokens = billed(usage)
-    price = _tariff(model).for_prompt(tokens.whole_input)
-    prices = (price.input, price.cache_write, price.cache_read, price.output)
-    return sum(count * dollars for count, dollars in zip(tokens, prices, strict=True)) / 1e6
+    return bill(billed(usage), _tariff(model))
 
 
 def worst_cost(request: Mapping[str, Any]) -> float:
@@ -73,6 +68,4 @@ def worst_cost(request: Mapping[str, Any]) -> float:
 
 def _tariff(model: str) -> Tariff:
     """The model's prices; for one whose prices are not known here, the dearest there are."""
-    from memory_demo.evaluation.costs import TARIFFS
-
     return TARIFFS.get(model) or max(TARIFFS.values(), key=lambda tariff: tariff.price.output)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memory_demo.live.probes import PROBES, Json, Kind, Probe, ask_all, probe_responder
+from memory_demo.live.probes import PROBES, Json, Kind, ask_all, probe_responder
 from memory_demo.offline import offline_client
 
 ANSWERS = "probes.json"
@@ -35,18 +35,16 @@ class Row:
         return f"{self.name} ({self.about})\n    API:      {_short(self.api)}\n    stand-in: {_short(self.stand_in)}"
 
 
-def stand_in_answers(model: str, probes: Sequence[Probe] = PROBES) -> dict[str, Json]:
+def stand_in_answers(model: str) -> dict[str, Json]:
     """What the stand-in answers."""
-    return ask_all(probes, offline_client(probe_responder), model)
+    return ask_all(PROBES, offline_client(probe_responder), model)
 
 
-def compare(
-    api: Mapping[str, Json], stand_in: Mapping[str, Json], probes: Iterable[Probe] = PROBES
-) -> list[Row]:
+def compare(api: Mapping[str, Json], stand_in: Mapping[str, Json]) -> list[Row]:
     """A row for each probe that the API answered."""
     return [
         Row(probe.name, probe.about, probe.kind, api[probe.name], stand_in[probe.name])
-        for probe in probes
+        for probe in PROBES
         if probe.name in api
     ]
 

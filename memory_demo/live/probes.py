@@ -101,12 +101,7 @@ def probe_responder(prompt: Prompt) -> Reply:
     return Reply(({"type": "text", "text": str(results[0]) if wanted and results else "ok"},))
 
 
-def ask_all(
-    probes: Sequence[Probe],
-    client: anthropic.Anthropic,
-    model: str,
-    on_answer: Callable[[str], None] = lambda name: None,
-) -> dict[str, Json]:
+def ask_all(probes: Sequence[Probe], client: anthropic.Anthropic, model: str) -> dict[str, Json]:
     """The answers by name. An error where none was expected is an answer too."""
     asker = Asker(client, model)
     answers: dict[str, Json] = {}
@@ -116,7 +111,6 @@ def ask_all(
         except anthropic.APIStatusError as error:
             body = error.body if isinstance(error.body, dict) else {}
             answers[probe.name] = {"refused": (body.get("error") or {}).get("message", str(error))}
-        on_answer(probe.name)
     return answers
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-def run_notebook(notebook: Path, directory: Path, environ: dict[str, str], timeout: int = 1800) -> str:
+def run_notebook(notebook: Path, directory: Path, environ: dict[str, str]) -> str:
     """Run a notebook in a fresh kernel with these variables, and save it with its outputs in the recording.
 
     Why it ended early, "" if it did not.
@@ -20,7 +20,7 @@ def run_notebook(notebook: Path, directory: Path, environ: dict[str, str], timeo
     document: Any = nbformat.read(notebook, as_version=4)
     client = NotebookClient(
         document,
-        timeout=timeout,
+        timeout=1800,
         kernel_name="python3",
         record_timing=False,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],

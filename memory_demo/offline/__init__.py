@@ -52,16 +52,10 @@ def offline_client(
 
 
 def offline_async_client(
-    responder: Responder | None = None,
-    *,
-    summariser: Summariser = summarise,
-    faults: Sequence[Fault] = (),
-    **client_options: Any,
+    responder: Responder | None = None, **client_options: Any
 ) -> anthropic.AsyncAnthropic:
     """As `offline_client`, asynchronous."""
-    return async_client_for(
-        OfflineAPI(responder or _reviewer(), summariser=summariser, faults=faults), **client_options
-    )
+    return async_client_for(OfflineAPI(responder or _reviewer()), **client_options)
 
 
 def client_for(api: OfflineAPI, **client_options: Any) -> anthropic.Anthropic:

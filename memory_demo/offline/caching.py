@@ -23,6 +23,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from memory_demo.offline.tokens import MESSAGE_TOKENS, TOOL_USE_PROMPT_TOKENS, count_block, count_tool
+from memory_demo.offline.turns import blocks_of
 
 FIVE_MINUTES = 300.0
 LOOKBACK = 20
@@ -92,7 +93,7 @@ class PromptCache:
 
 
 def prompt_segments(
-    system: str | Iterable[Mapping[str, Any]] | None,
+    system: str | Sequence[Mapping[str, Any]] | None,
     tools: Iterable[Mapping[str, Any]] | None,
     messages: Iterable[Mapping[str, Any]],
 ) -> list[tuple[str, int]]:
@@ -104,7 +105,7 @@ def prompt_segments(
 
 
 def explicit_breakpoints(
-    system: str | Iterable[Mapping[str, Any]] | None,
+    system: str | Sequence[Mapping[str, Any]] | None,
     tools: Iterable[Mapping[str, Any]] | None,
     messages: Iterable[Mapping[str, Any]],
 ) -> list[int]:
@@ -117,17 +118,17 @@ def explicit_breakpoints(
 
 
 def _placed(
-    system: str | Iterable[Mapping[str, Any]] | None,
+    system: str | Sequence[Mapping[str, Any]] | None,
     tools: Iterable[Mapping[str, Any]] | None,
     messages: Iterable[Mapping[str, Any]],
 ) -> Iterator[_Placed]:
     for index, tool in enumerate(tools or ()):
         yield _Placed("tool", tool, TOOL_USE_PROMPT_TOKENS if index == 0 else 0)
-    for block in _blocks(system or ()):
+    for block in blocks_of(system or ()):
         yield _Placed("system", block, 0)
     for index, message in enumerate(messages):
         place = f"{index} {message['role']}"
-        for position, block in enumerate(_blocks(message["content"]) or [_NO_BLOCK]):
+        for position, block in enumerate(blocks_of(message["content"]) or [_NO_BLOCK]):
             yield _Placed(place, block, MESSAGE_TOKENS if position == 0 else 0)
 
 
@@ -135,10 +136,6 @@ def _tokens(piece: _Placed) -> int:
     if piece.block is _NO_BLOCK:
         return piece.around
     return piece.around + (count_tool if piece.place == "tool" else count_block)(piece.block)
-
-
-def _blocks(content: str | Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
 def _block_digest(piece: _Placed) -> str:

@@ -110,10 +110,9 @@ def write_out(
 
 
 def _with_ids(blocks: Sequence[Mapping[str, Any]], new_id: Callable[[str, int], str]) -> Content:
-    prefixes = {"tool_use": "toolu_", "server_tool_use": "srvtoolu_"}
     return [
-        {"type": block["type"], "id": new_id(prefixes[block["type"]], index), **block}
-        if block["type"] in prefixes
+        {"type": "tool_use", "id": new_id("toolu_", index), **block}
+        if block["type"] == "tool_use"
         else dict(block)
         for index, block in enumerate(blocks)
     ]

@@ -75,7 +75,6 @@ def _empty(block: Mapping[str, Any]) -> dict[str, Any]:
         "compaction": {"content": None},
         "thinking": {"thinking": "", "signature": ""},
         "tool_use": {"input": {}},
-        "server_tool_use": {"input": {}},
     }
     return {**block, **blank.get(block["type"], {})}
 
@@ -91,7 +90,7 @@ def _deltas(block: Mapping[str, Any], cut_input: str | None) -> Iterator[dict[st
         for piece in _PIECE.findall(block["thinking"]):
             yield {"type": "thinking_delta", "thinking": piece}
         yield {"type": "signature_delta", "signature": block["signature"]}
-    elif kind in ("tool_use", "server_tool_use"):
+    elif kind == "tool_use":
         text = json.dumps(block["input"], ensure_ascii=False) if cut_input is None else cut_input
         yield {"type": "input_json_delta", "partial_json": ""}
         for piece in _PIECE.findall(text):

@@ -26,13 +26,13 @@ def is_question(words: str) -> bool:
     return "?" in words
 
 
-def quotes(question: str, notes: Mapping[str, str], limit: int = 3) -> list[tuple[str, str]]:
+def quotes(question: str, notes: Mapping[str, str]) -> list[tuple[str, str]]:
     """Path and line of the memory lines that share the most words with a question, best first."""
     asked = _stems(question)
     lines = [(path, line.strip("-*# ")) for path, text in sorted(notes.items()) for line in text.splitlines()]
     scored = [(len(asked & _stems(line)), path, line) for path, line in lines if line]
     best = max((score for score, _, _ in scored), default=0)
-    return [(path, line) for score, path, line in scored if score == best > 0][:limit]
+    return [(path, line) for score, path, line in scored if score == best > 0][:3]
 
 
 def _stems(text: str) -> frozenset[str]:

@@ -5,8 +5,8 @@ import json
 import pytest
 from anthropic.types.beta import BetaMessage
 
+from memory_demo.costs import TARIFFS, bill, billed_for, cost, cost_without_cache
 from memory_demo.demo_helpers import Turn
-from memory_demo.evaluation.costs import TARIFFS, bill, billed_for, cost, cost_without_cache
 from memory_demo.evaluation.figures import long_review_figure
 from memory_demo.evaluation.long_conversation import (
     TRIGGER,

@@ -14,7 +14,6 @@ from memory_demo.evaluation.poisoning import (
     compare_mitigations,
     gullible,
     poisoning_json,
-    poisoning_markdown,
     poisoning_report,
     poisoning_table,
     read_attacks,
@@ -94,10 +93,9 @@ def test_the_table_and_its_texts_say_who_answered(result):
     table = poisoning_table(result)
     assert list(table.index) == [mitigation.name for mitigation in MITIGATIONS]
     assert table.loc["none", "harmless refused"] == f"0/{result.harmless}"
-    for text in (poisoning_report(result), poisoning_markdown(result)):
-        assert "not Claude" in text and "by rule" in text
-        assert "Sentinel Den" in text and "this project" in text
-    assert poisoning_markdown(result).count("\n| all of them |") == 1
+    text = poisoning_report(result)
+    assert "not Claude" in text and "by rule" in text
+    assert "Sentinel Den" in text and "this project" in text
     assert table.loc["framing", "rests on"].startswith("no evidence")
     live = replace(result, stand_in=False, model="claude-x")
     assert "no evidence" not in str(poisoning_table(live)["rests on"].tolist())
@@ -131,7 +129,6 @@ def test_the_command_prints_and_saves(tmp_path, monkeypatch, capsys, attacks):
     assert main(["poisoning", "--output", str(tmp_path)]) == 0
     assert "change the review" in capsys.readouterr().out
     assert json.loads((tmp_path / "poisoning.json").read_text("utf-8"))["bugs"] == 3
-    assert "| all of them |" in (tmp_path / "poisoning.md").read_text("utf-8")
 
 
 def test_the_reviewer_that_reviews_obeys_no_note(attacks, monkeypatch):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from attack_set import ATTACKS, stored_texts
+from attack_set import ATTACKS
 
 from memory_demo.demo_helpers import run_conversation_loop
+from memory_demo.evaluation.marks import stored_texts
 from memory_demo.offline import offline_client
 from memory_demo.reviewer.forms import CATEGORIES, RACES
 from memory_demo.reviewer.gullible import gullible_review, orders

@@ -15,13 +15,14 @@ import zlib
 from pathlib import Path
 
 import pytest
-from attack_set import ATTACKS, stored_texts
+from attack_set import ATTACKS
 from detect_secrets.core.scan import scan_line
 from detect_secrets.settings import default_settings, get_settings, transient_settings
 from hypothesis import given
 from hypothesis import strategies as st
 from rich._emoji_codes import EMOJI  # rich has no public name for its table
 
+from memory_demo.evaluation.marks import stored_texts
 from memory_demo.evaluation.records import SAMPLES
 from memory_demo.reviewer.checks import find_bugs, offers_of
 from memory_demo.reviewer.forms import CATEGORIES, FORMS
