@@ -495,6 +495,7 @@ class FileChange:
                 self._note("removed", path, staged=name)
                 rename_to_free_name(place, aside)
                 self._put_aside.append((path, Place(aside.dir_fd, aside.name, place.found)))
+                self._forget(path)
                 self._usage, self._in_step = self._usage and self._usage.plus(-gone.files, -gone.size), False
         except NotADirectory:
             raise NotFound(path) from None
@@ -507,7 +508,12 @@ class FileChange:
                 raise Occupied(new)
             self._note("moved", old, to=new)
             rename_to_free_name(source, target)
+        self._forget(old)
         self._in_step = False
+
+    def _forget(self, path: Path) -> None:
+        """What was read there is gone by this change: a write makes it anew."""
+        self._read = {read for read in self._read if read[: len(path)] != path}
 
     def _grown(self, path: Path, size: int, old: Place | None) -> Usage | None:
         """The usage with a file of this size in the place of an old one; growth past a limit is refused.

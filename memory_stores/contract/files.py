@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_stores.contract.harness import MakeStore, StoreTests, Tenant, contents, fill, new_tenant
+from memory_stores.contract.harness import MakeStore, StoreTests, Tenant, contents, files, fill, new_tenant
 from memory_stores.contract.model import Model, Move, Remove, Step, Write, carry_out
 from memory_stores.protocol import (
     Change,
@@ -248,6 +248,16 @@ class FilesContract(StoreTests):
         with store.change() as change:
             change.remove(("d3",))
         assert len(list(store.entries())) == 1 + 6 + sum(path[0] != "d3" for path in paths)
+
+    def test_what_a_change_took_away_it_may_make_anew(self, store: MemoryStore) -> None:
+        fill(store, a="x", d__b="y")
+        with store.change() as change:
+            before = {path: change.read(path) for path in (("a",), ("d", "b"))}
+            change.remove(("a",))
+            change.move(("d",), ("e",))
+            for path, data in before.items():
+                change.write(path, data * 2)
+        assert files(store) == {("a",): b"xx", ("d", "b"): b"yy", ("e", "b"): b"y"}
 
     def test_a_listing_may_be_left_early(self, store: MemoryStore) -> None:
         fill(store, a="x", b="x")

@@ -252,14 +252,14 @@ def test_a_history_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_600_megabytes_are_not_loaded(tmp_path: Path) -> None:
+def test_180_megabytes_are_not_loaded(memory_disk: Path) -> None:
     """Deleted, undone and looked up in a process that says how much memory it took at most."""
-    handler = MemoryToolHandler(tmp_path, history=True, max_file_bytes=10**9, max_total_bytes=10**10)
+    handler = MemoryToolHandler(memory_disk, history=True, max_file_bytes=10**9, max_total_bytes=10**10)
     assert handler.memory_root
     (handler.memory_root / "d").mkdir()
     for number in range(3):
         with (handler.memory_root / "d" / f"large{number}").open("wb") as file:
-            file.truncate(200_000_000)
+            file.truncate(60_000_000)
     code = (
         "import resource, sys\n"
         "sys.path[:0] = sys.argv[2:]\n"
@@ -273,13 +273,13 @@ def test_600_megabytes_are_not_loaded(tmp_path: Path) -> None:
     )
     started = time.monotonic()
     found = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parents[2])],
+        [sys.executable, "-c", code, str(memory_disk), str(Path(__file__).parents[2])],
         capture_output=True,
         text=True,
     )
     assert int(found.stdout) < 30_000_000, found
     assert time.monotonic() - started < 60
-    assert [path.stat().st_size for path in (handler.memory_root / "d").iterdir()] == [200_000_000] * 3
+    assert [path.stat().st_size for path in (handler.memory_root / "d").iterdir()] == [60_000_000] * 3
 
 
 def test_versions_of_one_path_are_found_by_an_index(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ AFTER = {
         "deep/in/file": None,
     },
 }
-VERSIONS = {"edit": 1, "delete": 1, "several": 4}
+VERSIONS = {"edit": 1, "delete": 1}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks; CI runs Linux and macOS")
