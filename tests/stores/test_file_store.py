@@ -19,6 +19,8 @@ from memory_stores.contract.undo import UndoContract
 
 
 class TestFileStore(ProposableStoreContract):
+    kills = 8  # test_killed_at_every_call.py leaves no moment out
+
     @pytest.fixture
     def make_store(self, memory_disk: Path) -> Iterator[MakeStore]:
         yield partial(FileStore, memory_disk)
