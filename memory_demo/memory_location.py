@@ -90,17 +90,23 @@ class MemoryLocation:
             raise CommandError(f"{self} cannot be the memory directory: {error}") from error
 
     def _in_database(self, limits: dict[str, int]) -> PostgresStore:
-        try:
-            from memory_stores import PostgresStore
-        except ImportError as error:
-            raise CommandError(str(error)) from error
+        postgres_store = postgres_store_class()
         from memory_stores.postgres import SetupError, check
 
         try:
             check(self.where)
-            return PostgresStore(self.where, self.scope, **limits)
+            return postgres_store(self.where, self.scope, **limits)
         except (SetupError, ValueError) as error:
             raise CommandError(f"{self} cannot hold the memory: {error}") from error
+
+
+def postgres_store_class() -> type[PostgresStore]:
+    """The class, where what it needs is installed. Raises CommandError, which says how to install that."""
+    try:
+        from memory_stores import PostgresStore
+    except ImportError as error:
+        raise CommandError(str(error)) from error
+    return PostgresStore
 
 
 def default_memory(folder: Path) -> Path:

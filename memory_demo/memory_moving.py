@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from memory_demo.console import say
-from memory_demo.memory_location import MemoryLocation
+from memory_demo.memory_location import MemoryLocation, postgres_store_class
 from memory_demo.review_targets import CommandError
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ def add_moving_actions(actions: Any, common: argparse.ArgumentParser) -> None:
 def _migrate(arguments: argparse.Namespace) -> int:
     if not arguments.memory.is_database:
         raise CommandError("A directory needs no preparation; name a database with --memory postgresql://...")
-    try:
-        from memory_stores import PostgresStore  # noqa: F401  it says what is missing and how to install that
-    except ImportError as error:
-        raise CommandError(str(error)) from error
+    postgres_store_class()
     from memory_stores.postgres import SetupError, migrate
 
     try:

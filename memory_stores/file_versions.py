@@ -326,11 +326,12 @@ class FileVersions:
 # close the database as its last user. So a fork waits for changes of other threads, and closes what is open.
 _KNOWN: weakref.WeakSet[FileVersions] = weakref.WeakSet()
 _TAKEN: list[FileVersions] = []
+FORK_SECONDS = 30.0
 
 
 def _before_fork() -> None:
     for versions in sorted(_KNOWN, key=id):
-        if versions.in_use.acquire(timeout=30):
+        if versions.in_use.acquire(timeout=FORK_SECONDS):
             _TAKEN.append(versions)
             if not versions.is_in_transaction():
                 versions.close()
@@ -341,8 +342,15 @@ def _after_fork() -> None:
         _TAKEN.pop().in_use.release()
 
 
+def _after_fork_in_child() -> None:
+    """What another thread still held is held by nobody here."""
+    for versions in set(_KNOWN) - set(_TAKEN):
+        versions.in_use = threading.RLock()
+    _after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def _opened_to_read(file: FilePath) -> sqlite3.Connection:

@@ -71,6 +71,34 @@ def test_no_version_of_a_forked_process_is_lost(tmp_path: Path, thread: str) -> 
     assert {"/memories/before", "/memories/child", "/memories/child again"} <= paths
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks; CI runs Linux and macOS")
+def test_a_fork_in_a_change_that_does_not_end_leaves_a_store_that_can_be_used(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, threading\n"
+        "from memory_stores import FileStore, file_versions\n"
+        "file_versions.FORK_SECONDS = 0.05\n"
+        "store, begun, forked = FileStore(sys.argv[1]), threading.Event(), threading.Event()\n"
+        "def slow():\n"
+        "    with store.change() as change:\n"
+        "        begun.set()\n"
+        "        forked.wait()\n"
+        "thread = threading.Thread(target=slow)\n"
+        "thread.start()\n"
+        "begun.wait()\n"
+        "if not os.fork():\n"
+        "    signal.alarm(20)\n"
+        "    with store.change() as change:\n"
+        "        change.write(('child',), b'x')\n"
+        "    os._exit(0)\n"
+        "forked.set()\n"
+        "thread.join()\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], timeout=60).returncode == 0
+    assert (tmp_path / "memories" / "child").exists()
+
+
 def test_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)

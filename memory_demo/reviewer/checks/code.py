@@ -109,12 +109,12 @@ class Code:
             elif re.search(_GIVES_TO_POOL, ast.unparse(call.func)):
                 yield from call.args[:2]
 
-    def _given_to_tasks(self) -> Iterator[ast.expr]:
+    def _given_to_tasks(self) -> Iterator[ast.AST]:
         for call in self.calls:
             several = len(call.args) > 1 or any(isinstance(arg, ast.Starred) for arg in call.args)
             if called(call) in _TASK_CALLS and (several or self._is_repeated(call)):
                 inside = (node for arg in call.args for node in ast.walk(arg))
-                yield from (node.func if isinstance(node, ast.Call) else node for node in inside)  # type: ignore[misc]  # only names matter
+                yield from (node.func if isinstance(node, ast.Call) else node for node in inside)
 
     def _is_repeated(self, node: ast.AST) -> bool:
         loops = (up for up in self.above(node) if isinstance(up, _LOOPS))
@@ -147,8 +147,9 @@ def end(node: Any) -> tuple[int, int]:
 def assigned(node: ast.AST) -> list[Assignment]:
     if isinstance(node, ast.Assign):
         return [(node, target, node.value) for target in node.targets]
-    is_other = isinstance(node, ast.AugAssign | ast.AnnAssign) and node.value is not None
-    return [(node, node.target, node.value)] if is_other else []  # type: ignore[attr-defined,list-item]  # as just asked
+    if isinstance(node, ast.AugAssign | ast.AnnAssign) and node.value:
+        return [(node, node.target, node.value)]
+    return []
 
 
 def changed(node: ast.AST) -> list[ast.expr]:

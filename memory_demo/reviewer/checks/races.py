@@ -45,11 +45,10 @@ def unguarded_calls(code: Code) -> Iterator[Finding]:
     for function in code.threaded:
         classes = _imported_attributes(code, code.owner(function))
         for call in (call for call in code.calls if code.function(call) is function):
-            receiver = place(call.func.value) if isinstance(call.func, ast.Attribute) else ""
-            if receiver in classes and not code.holds_lock(call):
-                module, owner = classes[receiver]
-                method = f"{owner}.{call.func.attr}"  # type: ignore[attr-defined]  # it has a receiver
-                lines = call.lineno, end(call)[0]
+            func = call.func
+            if isinstance(func, ast.Attribute) and place(func.value) in classes and not code.holds_lock(call):
+                module, owner = classes[place(func.value)]
+                method, lines = f"{owner}.{func.attr}", (call.lineno, end(call)[0])
                 yield Finding("unguarded-call", *lines, function.name, method, (module, method), False)
 
 
