@@ -1,4 +1,4 @@
-"""What a server at ANTHROPIC_BASE_URL can do, and a client that leaves out of its requests what it cannot.
+"""What a server at ANTHROPIC_BASE_URL can do, and middleware that leaves out of requests what it cannot.
 
 Gateways and local servers (Ollama, LM Studio, llama.cpp) answer `POST /v1/messages`. Beyond that they may have no
 models endpoint, no betas and with them no context editing, no `memory_20250818`, no `count_tokens`. Some refuse a
@@ -9,6 +9,7 @@ ordinary tool with a schema, under the same name.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ CONTEXT_EDITING = "context editing"
 MEMORY_TOOL = "memory tool"
 CACHING = "prompt caching"
 FEATURES = frozenset({CONTEXT_EDITING, MEMORY_TOOL, CACHING})
+
+# What needs a beta. The SDK's tool runner asks for a thread by itself, and goes on without where none is given.
+_OF_BETAS = ("context_management", "thread")
 
 # The fields are those of anthropic.types.beta.BetaMemoryTool20250818Command. What the API tells the model about
 # memory by itself has to be said here.
@@ -61,19 +65,26 @@ MEMORY_FUNCTION: dict[str, Any] = {
 }
 
 
-def client_for_server(client: anthropic.Anthropic, model: str) -> anthropic.Anthropic:
-    """`client`, or one that leaves out what its server cannot do; what is missing is logged once, as a warning.
+def omissions(client: anthropic.Anthropic, model: str) -> list[LeaveOut]:
+    """Middleware that leaves out what the server of `client` cannot do; what that is, is logged once, as a warning.
 
-    It is for a server that does not describe its models as the API does, where they say what they can do. Raises ConversationError when the server does not answer even the simplest request.
+    It is for a server that does not describe its models as the API does, where they say what they can do. Raises
+    ConversationError when the server does not answer even the simplest request.
     """
     missing = missing_features(client, model)
-    able = client.with_middleware(LeaveOut(missing)) if missing else client
+    middleware = [LeaveOut(missing)] if missing else []
     lacks = ["description of its models", *sorted(missing)]
-    if not _counts_tokens(able, model):
+    if not _counts_tokens(client.with_middleware(*middleware), model):
         lacks.append("token counting")
     instead = "; memory goes as an ordinary tool" if MEMORY_TOOL in missing else ""
-    log.warning("The server at %s has no %s: going on without%s.", client.base_url, _or(lacks), instead)
-    return able
+    address = without_password(str(client.base_url))
+    log.warning("The server at %s has no %s: going on without%s.", address, _or(lacks), instead)
+    return middleware
+
+
+def without_password(text: str) -> str:
+    """Text that names addresses, without the names and passwords in them."""
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def missing_features(client: anthropic.Anthropic, model: str) -> frozenset[str]:
@@ -114,7 +125,8 @@ class LeaveOut(anthropic.Middleware):
             return request
         fields, headers = dict(body), request.headers
         if CONTEXT_EDITING in self._missing:
-            fields.pop("context_management", None)
+            for field in _OF_BETAS:
+                fields.pop(field, None)
             headers = {name: value for name, value in headers.items() if name.lower() != "anthropic-beta"}
         if CACHING in self._missing:
             fields.pop("cache_control", None)

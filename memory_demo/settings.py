@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +17,15 @@ from anthropic.types.beta import BetaModelInfo
 from dotenv import dotenv_values
 
 from memory_demo.demo_helpers import ConversationError
-from memory_demo.gateway import client_for_server
+from memory_demo.gateway import LeaveOut, omissions, without_password
 from memory_demo.live.recordings import RecordingError, about
-from memory_demo.live.transports import recording_client, replay_client
-from memory_demo.offline import offline_client
+from memory_demo.live.transports import (
+    recording_async_client,
+    recording_client,
+    replay_async_client,
+    replay_client,
+)
+from memory_demo.offline import offline_async_client, offline_client
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 API_URL = "https://api.anthropic.com"
@@ -108,11 +112,13 @@ def connect(settings: Settings | None = None) -> Connection:
     """
     settings = load_settings() if settings is None else settings
     client = _client(settings)
-    if settings.base_url.rstrip("/") == API_URL:
-        _check_model(client, settings.model)
-    else:
-        client = _checked_server(client, settings)
-    return Connection(client, settings.model, settings.offline)
+    return Connection(client.with_middleware(*_checked(client, settings)), settings.model, settings.offline)
+
+
+def connect_async(settings: Settings | None = None) -> anthropic.AsyncAnthropic:
+    """As `connect`, for the asynchronous client alone."""
+    settings = load_settings() if settings is None else settings
+    return _async_client(settings).with_middleware(*_checked(_client(settings), settings))
 
 
 def _client(settings: Settings) -> anthropic.Anthropic:
@@ -120,15 +126,36 @@ def _client(settings: Settings) -> anthropic.Anthropic:
         return replay_client(settings.replay)
     if settings.offline:
         return offline_client()
-    # All three are passed, as for what is left out the SDK would ask the environment.
-    options: dict[str, Any] = {
+    if settings.record:
+        return recording_client(settings.record, settings.budget, **_options(settings))
+    return anthropic.Anthropic(**_options(settings))
+
+
+def _async_client(settings: Settings) -> anthropic.AsyncAnthropic:
+    if settings.replay:
+        return replay_async_client(settings.replay)
+    if settings.offline:
+        return offline_async_client()
+    if settings.record:
+        return recording_async_client(settings.record, settings.budget, **_options(settings))
+    return anthropic.AsyncAnthropic(**_options(settings))
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Key, token and address, all three: for what is left out the SDK would ask the environment."""
+    return {
         "api_key": settings.api_key,
         "auth_token": settings.auth_token,
         "base_url": settings.base_url,
     }
-    if settings.record:
-        return recording_client(settings.record, settings.budget, **options)
-    return anthropic.Anthropic(**options)
+
+
+def _checked(client: anthropic.Anthropic, settings: Settings) -> list[LeaveOut]:
+    """What has to stand between a client and this server, once it is known to answer."""
+    if settings.base_url.rstrip("/") == API_URL:
+        _check_model(client, settings.model)
+        return []
+    return _checked_server(client, settings)
 
 
 def _replay_settings(directory: Path) -> Settings:
@@ -238,29 +265,24 @@ def _check_model(client: anthropic.Anthropic, model: str) -> None:
     _refuse_retired(known, model)
 
 
-def _checked_server(client: anthropic.Anthropic, settings: Settings) -> anthropic.Anthropic:
-    """A client for a gateway or a local server. One that describes the model as the API does, is taken for the API."""
+def _checked_server(client: anthropic.Anthropic, settings: Settings) -> list[LeaveOut]:
+    """The same for a gateway or a local server. One that describes the model as the API does, is taken for the API."""
     try:
         known = client.beta.models.retrieve(settings.model)
     except anthropic.APIConnectionError as error:
         raise SettingsError(
-            f"The server at {_shown(settings.base_url)} could not be reached ({type(error).__name__}); start it, check "
+            f"The server at {without_password(settings.base_url)} could not be reached ({type(error).__name__}); start it, check "
             "ANTHROPIC_BASE_URL, or set MEMORY_COOKBOOK_OFFLINE=1."
         ) from error
     except (anthropic.APIError, ValueError):
         known = None
     if _is_model(known) and getattr(known, "capabilities", None):
         _refuse_retired(known, settings.model)
-        return client
+        return []
     try:
-        return client_for_server(client, settings.model)
+        return omissions(client, settings.model)
     except ConversationError as error:
-        raise SettingsError(_shown(f"{settings.base_url}: {error}")) from error
-
-
-def _shown(text: str) -> str:
-    """Text that names addresses, without the passwords in them."""
-    return re.sub(r"//[^/\s]*@", "//", text)
+        raise SettingsError(without_password(f"{settings.base_url}: {error}")) from error
 
 
 def _is_model(known: object) -> bool:

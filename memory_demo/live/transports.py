@@ -11,6 +11,8 @@ from typing import Any
 
 import anthropic
 import httpx2
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from memory_demo.live.budget import Budget
 from memory_demo.live.recordings import Exchange, add, difference, load, screened
@@ -19,11 +21,13 @@ _LOG = logging.getLogger(__name__)
 # Answers that a client asks for again; the answer that counts is the one after them.
 _PASSING = frozenset({408, 409, 429})
 _KEPT_HEADERS = frozenset({"content-type", "x-offline-stand-in"})
+_TIMEOUT = httpx2.Timeout(600, connect=10)
+_REPLAY_URL = "http://replay.invalid"
 _REPLAYED = {"x-replay": "true", "x-should-retry": "false"}
 
 
-class RecordingTransport(httpx2.BaseTransport):
-    """Passes requests on to another transport and records each with its answer.
+class RecordingTransport(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+    """Passes requests on to another transport and records each with its answer; serves both kinds of client.
 
     Answers are read to their end before they are handed on. Overload, rate limits and server errors are not recorded.
     Raises BudgetSpent before a request that could overdraw the budget.
@@ -33,6 +37,7 @@ class RecordingTransport(httpx2.BaseTransport):
         self._inner = inner
         self._directory = directory
         self._budget = budget
+        self._one = CapacityLimiter(1)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send, record, answer."""
@@ -50,9 +55,17 @@ class RecordingTransport(httpx2.BaseTransport):
         }
         return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
 
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The same in a thread: one request at a time, so that two do not spend the same rest of a budget."""
+        return await run_sync(self.handle_request, request, limiter=self._one)
+
     def close(self) -> None:
         """Close the transport below."""
         self._inner.close()
+
+    async def aclose(self) -> None:
+        """The same for an asynchronous client."""
+        self.close()
 
     def _record(self, request: httpx2.Request, body: Any, response: httpx2.Response, content: bytes) -> None:
         kind = response.headers.get("content-type", "").split(";")[0]
@@ -77,10 +90,14 @@ def recording_client(directory: Path, limit: float, **client_options: Any) -> an
 
     `client_options` are those of the SDK.
     """
-    inner = httpx2.HTTPTransport()
-    transport = RecordingTransport(inner, directory, Budget(directory, limit))
-    client = httpx2.Client(transport=transport, timeout=httpx2.Timeout(600, connect=10))
+    client = httpx2.Client(transport=_recording(directory, limit), timeout=_TIMEOUT)
     return anthropic.Anthropic(http_client=client, **client_options)
+
+
+def recording_async_client(directory: Path, limit: float, **client_options: Any) -> anthropic.AsyncAnthropic:
+    """As `recording_client`, asynchronous; both may record into one directory, and share its budget."""
+    client = httpx2.AsyncClient(transport=_recording(directory, limit), timeout=_TIMEOUT)
+    return anthropic.AsyncAnthropic(http_client=client, **client_options)
 
 
 def replay_client(directory: Path) -> anthropic.Anthropic:
@@ -89,10 +106,22 @@ def replay_client(directory: Path) -> anthropic.Anthropic:
     A request that was recorded several times gets its answers in their order, and then the last one again. One that was
     not recorded gets an error that says where it differs from the next one in the recording.
     """
-    transport = httpx2.MockTransport(_replay(load(directory), directory))
-    return anthropic.Anthropic(
-        api_key="replay", base_url="http://replay.invalid", http_client=httpx2.Client(transport=transport)
-    )
+    client = httpx2.Client(transport=_replaying(directory))
+    return anthropic.Anthropic(api_key="replay", base_url=_REPLAY_URL, http_client=client)
+
+
+def replay_async_client(directory: Path) -> anthropic.AsyncAnthropic:
+    """As `replay_client`, asynchronous."""
+    client = httpx2.AsyncClient(transport=_replaying(directory))
+    return anthropic.AsyncAnthropic(api_key="replay", base_url=_REPLAY_URL, http_client=client)
+
+
+def _recording(directory: Path, limit: float) -> RecordingTransport:
+    return RecordingTransport(httpx2.HTTPTransport(), directory, Budget(directory, limit))
+
+
+def _replaying(directory: Path) -> httpx2.MockTransport:
+    return httpx2.MockTransport(_replay(load(directory), directory))
 
 
 def usage_of(answer: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from memory_demo.notebook_support import models_that_clear
 from memory_demo.offline import OfflineAPI, client_for
 from memory_demo.offline.__main__ import server_for
 from memory_demo.reviewer import review
-from memory_demo.settings import API_URL, Settings, SettingsError, connect
+from memory_demo.settings import API_URL, Settings, SettingsError, connect, connect_async
 from memory_tool import MemoryToolHandler
 
 MODEL = "qwen3-coder"
@@ -221,16 +221,29 @@ def test_what_a_server_lacks_is_said_once_and_a_review_goes_on_without(serve, tm
         )
 
 
-def test_the_asynchronous_client_can_leave_out_the_same(serve, tmp_path):
-    server = serve(refuses)
-    client = anthropic.AsyncAnthropic(auth_token="canary", base_url=server.url).with_middleware(
-        gateway.LeaveOut(gateway.FEATURES)
-    )
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_asynchronous_client_leaves_out_the_same(serve, tmp_path, name):
+    client = connect_async(serve(SERVERS[name][0]).settings)
     messages = [{"role": "user", "content": "Review x.py"}]
     clearing = {"edits": [{"type": "clear_tool_uses_20250919"}]}
     memory = MemoryToolHandler(tmp_path)
     asyncio.run(run_conversation_loop_async(client, MODEL, messages, memory, "You review code.", clearing))
     assert [entry["role"] for entry in messages] == ["user", "assistant", "user", "assistant"]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_runner_of_the_sdk_works_against_each_server(serve, tmp_path, name):
+    """It asks for a thread by itself, which most servers do not know."""
+    client, model, _ = connect(serve(SERVERS[name][0]).settings)
+    runner = client.beta.messages.tool_runner(
+        model=model,
+        max_tokens=1000,
+        messages=[{"role": "user", "content": "Review x.py"}],
+        tools=[MemoryToolHandler(tmp_path).as_tool()],
+        context_management=CONTEXT_MANAGEMENT,
+        betas=["context-management-2025-06-27"],
+    )
+    assert [block.text for block in runner.until_done().content] == ["Nothing to report."]
 
 
 FAULTS = {
@@ -271,6 +284,14 @@ def test_a_server_that_is_not_there_is_asked_no_further(serve):
         connect(settings)
     assert server.url in str(caught.value) and "The API" not in str(caught.value)
     assert "canary-7c1e" not in str(caught.value)
+
+
+def test_a_warning_names_the_address_without_a_password_in_it(serve, caplog):
+    server = serve(overlooks)
+    with caplog.at_level(logging.WARNING):
+        connect(replace(server.settings, base_url=server.url.replace("//", "//me:canary-7c1e@")))
+    [record] = caplog.records
+    assert server.url in record.getMessage() and "canary-7c1e" not in caplog.text
 
 
 def test_an_address_is_named_without_a_password_in_it(serve):
