@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from memory_stores import FileStore, PostgresStore
 
 _PLACES = "a directory, or a database as postgresql://user@host/database"
+# How libpq writes an address in words. As the name of a directory it would show the password in it to everybody.
+_IN_WORDS = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service)\s*=")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*://)")
 
 # An address of which it is certain where a password begins and ends.
@@ -46,6 +48,8 @@ class MemoryLocation:
             scheme = _SCHEME.match(self.where)
             named = scheme[1] if scheme else "What has :// in it"
             raise CommandError(f"{named} is no place for a memory: write {_PLACES}.")
+        if not self.is_database and _IN_WORDS.search(self.where):
+            raise CommandError(f"An address in words is no place for a memory: write {_PLACES}.")
 
     @property
     def is_database(self) -> bool:

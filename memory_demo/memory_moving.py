@@ -42,6 +42,8 @@ def add_moving_actions(actions: Any, common: argparse.ArgumentParser) -> None:
 def _migrate(arguments: argparse.Namespace) -> int:
     if not arguments.memory.is_database:
         raise CommandError("A directory needs no preparation; name a database with --memory postgresql://...")
+    if arguments.memory.scope:
+        raise CommandError("A database is prepared once for all tenants: leave --scope out.")
     postgres_store_class()
     from memory_stores.postgres import SetupError, migrate
 

@@ -15,6 +15,8 @@ NO_PLACES = {
     f"mysql://u:{SECRET}@h/db": "mysql://",
     f"u:{SECRET}@h://db": "",
     f"a/{SECRET}/b://c": "",
+    f"host=db user=me password={SECRET}": "",
+    f"dbname = notes password='{SECRET}'": "",
     "": "",
     " ": "",
 }
@@ -70,7 +72,7 @@ def test_what_is_neither_a_directory_nor_an_address_is_refused(run, tmp_path, wh
 def test_addresses_and_directories_are_told_apart():
     for address in ("postgresql://me@db/app", "postgres:///app?host=/tmp"):
         assert MemoryLocation(address).is_database
-    for name in ("notes", "./postgresql:", "a:b", "C:/notes", r"C:\notes", "postgresql:/notes"):
+    for name in ("notes", "./postgresql:", "a:b", "C:/notes", r"C:\notes", "postgresql:/notes", "my.host=1"):
         assert not MemoryLocation(name).is_database
     with pytest.raises(CommandError):
         MemoryLocation("Postgres://me@db/app")
@@ -137,3 +139,8 @@ def test_a_copy_of_a_history_alone_is_one(run):
     code, out, _ = run("memory", "copy", "notes", "copied")
     assert code == 0 and out.startswith("Copied 0 files and ")
     assert "deleted" in run("memory", "history", "--memory", "copied")[1]
+
+
+def test_a_database_is_prepared_for_no_tenant_in_particular(run):
+    said = one_sentence(run("memory", "migrate", "--memory", "postgresql://me@db/app", "--scope", "acme"))
+    assert "--scope" in said
