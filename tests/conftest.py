@@ -1,6 +1,7 @@
-"""On CI, property-based tests try the same examples every time, so that a change is what makes one fail."""
+"""What every test stands on, wherever it is started from."""
 
 import os
+import signal
 import threading
 import time
 
@@ -9,9 +10,13 @@ from hypothesis import settings
 
 from memory_demo.offline.__main__ import server_for
 
+# On CI, property-based tests try the same examples every time, so that a change is what makes one fail.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# A shell has what it starts in its background ignore Ctrl-C, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers():
