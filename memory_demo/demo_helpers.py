@@ -38,6 +38,7 @@ from anthropic.lib.tools import (
     ToolError,
 )
 from anthropic.types.beta import BetaMessage
+from anthropic.types.beta.beta_tool_result_block_param import Content as ResultBlock
 
 log = logging.getLogger(__name__)
 
@@ -561,17 +562,24 @@ def _as_content(result: object) -> str | list[dict[str, Any]]:
     return json.dumps(content, ensure_ascii=False)
 
 
+# By default pydantic overlooks a field too many, and the API does not.
+_RESULT_BLOCKS = pydantic.TypeAdapter(
+    list[ResultBlock],
+    config=pydantic.ConfigDict(arbitrary_types_allowed=True, extra="forbid", defer_build=True),
+)
+
+
 def _are_blocks(content: object) -> TypeGuard[list[dict[str, Any]]]:
-    """Content blocks are objects with a type. An empty text block, which the API refuses, makes it plain data."""
-    return (
-        isinstance(content, list)
-        and bool(content)
-        and all(
-            isinstance(block, dict) and isinstance(block.get("type"), str) and block["type"]
-            for block in content
-        )
-        and all(block["type"] != "text" or block.get("text") for block in content)
-    )
+    """What the API takes as content of a tool result, by the SDK's types. All else is data, text without a word as well.
+
+    A list that the API refuses would stay in the conversation, and be refused again with every further request.
+    """
+    try:
+        _RESULT_BLOCKS.validate_python(content)
+    except pydantic.ValidationError:
+        return False
+    blocks: Any = content
+    return bool(blocks) and all(block["type"] != "text" or block["text"].strip() for block in blocks)
 
 
 def _text_only(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:

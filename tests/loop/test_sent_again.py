@@ -81,12 +81,13 @@ def test_a_tool_may_return_anything(converse, stream, name):
     assert result == {"type": "tool_result", "tool_use_id": "toolu_1", "content": expected}
 
 
+PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
 RAISED = {
     "a defect": (RuntimeError("at /home/someone"), "The tool act failed; go on without it."),
     "a refusal": (ToolError("not \ud800 today"), "not \ufffd today"),
     "a refusal without words": (ToolError(""), "The tool gave no reason."),
     "a refusal in blocks": (
-        ToolError([{"type": "text", "text": "No."}, {"type": "image", "source": {}}]),
+        ToolError([{"type": "text", "text": "No."}, PICTURE]),
         [{"type": "text", "text": "No."}],
     ),
 }
@@ -226,3 +227,33 @@ def test_a_result_is_text_or_blocks_and_can_be_encoded(returned, is_error):
     if is_error:
         assert content
         assert isinstance(content, str) or {block["type"] for block in content} == {"text"}
+
+
+LOOKS_LIKE_BLOCKS = {
+    "symbols": [{"type": "function", "name": "parse"}],
+    "a text without its text": [{"type": "text", "name": "notes.txt"}],
+    "a text with a field of its own": [{"type": "text", "text": "x = 1", "language": "python"}],
+    "a blank text": [{"type": "text", "text": " \n"}],
+    "a document without its source": [{"type": "document", "title": "Report"}],
+    "another model's reply": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}, text("Fine.")],
+    "a reply that asks for a tool": [use("act", {})],
+}
+BLOCKS = {
+    "text": [text("Fine.")],
+    "image": [PICTURE],
+    "search result": [
+        {"type": "search_result", "source": "wiki", "title": "Locks", "content": [text("Take it once.")]}
+    ],
+}
+
+
+@pytest.mark.parametrize("name", [*LOOKS_LIKE_BLOCKS, *BLOCKS])
+def test_only_what_the_api_takes_is_sent_as_blocks(converse, name, stream):
+    """Anything else would be refused, with every later request of the conversation as well."""
+    returned = {**LOOKS_LIKE_BLOCKS, **BLOCKS}[name]
+    wire = Wire(asks(use("act", {})), DONE)
+    messages = copy.deepcopy(ASKED)
+    converse(wire, messages, tools=[tool_that(lambda: returned)], stream=stream)
+    content = messages[2]["content"][0]["content"]
+    assert content == returned if name in BLOCKS else json.loads(content) == returned
+    assert the_api_takes(messages)
