@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import anthropic
 import httpx2
 from anthropic.types.beta import BetaModelInfo
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from memory_demo.demo_helpers import ConversationError
 from memory_demo.gateway import LeaveOut, omissions, without_password
@@ -32,6 +32,9 @@ API_URL = "https://api.anthropic.com"
 _NAME_ANOTHER = f"name a current one, such as {DEFAULT_MODEL}, by --model or ANTHROPIC_MODEL."
 # A key is sent to the address beside it: these three come from one place or not at all.
 CONNECTION = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+
+# Headers that the SDK adds to every request, such as a gateway's key: they keep to the environment's address as well.
+_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 
 # Variables that name a recording to answer from, one to write to, and the dollars that may be spent on it.
 REPLAY, RECORD, BUDGET = "MEMORY_COOKBOOK_REPLAY", "MEMORY_COOKBOOK_RECORD", "MEMORY_COOKBOOK_BUDGET"
@@ -71,8 +74,9 @@ class Connection(NamedTuple):
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
     """Read the environment and an `.env`: `env_file`, or else the one of this checkout.
 
-    Key, token and address come from the environment alone if it has any of them, even empty; otherwise from the file.
-    For the rest, the environment goes before the file. A file that is not there counts as empty.
+    Key, token and address come from the environment alone if it has any of them, even empty, or headers that the SDK is
+    to add; otherwise from the file. For the rest, the environment goes before the file. A file that is not there counts
+    as empty.
 
     Raises SettingsError for a file that cannot be read, and for a key that is a placeholder or cannot be a key. A
     gateway named by `ANTHROPIC_BASE_URL` has keys of its own: they are only checked for being fit to send.
@@ -85,7 +89,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
         return _replay_settings(Path(both[REPLAY]))
     if both.get("MEMORY_COOKBOOK_OFFLINE", "0").lower() not in ("0", "false", "no"):
         return Settings(True, model, "MEMORY_COOKBOOK_OFFLINE is set")
-    taken = [name for name in CONNECTION if name in environment.values]
+    taken = [name for name in (*CONNECTION, _HEADERS) if name in environment.values]
     place = environment if taken or not file.name else file
     key, token, address = (place.values.get(name) or None for name in CONNECTION)
     if key is None and token is None:
@@ -203,8 +207,14 @@ def _read(path: Path, name: str) -> dict[str, str]:
         raise SettingsError(f"Cannot read {name}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"Save {name} as UTF-8; it is in another encoding.") from error
-    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
-    return {key: value for key, value in values.items() if value}
+    bindings = list(parse_stream(io.StringIO(text)))
+    for wrong in (binding.original for binding in bindings if binding.error):
+        blank_lines = wrong.string[: -len(wrong.string.lstrip())].count("\n")
+        line = wrong.line + blank_lines
+        raise SettingsError(
+            f"Line {line} of {name} cannot be read; write NAME=value, and close what is quoted."
+        )
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value}
 
 
 def _no_key(taken: Sequence[str], file_name: str) -> str:

@@ -118,6 +118,21 @@ def test_one_of_the_three_in_the_environment_even_empty_takes_all_three_from_the
     assert not settings.offline or f"is not asked where the environment has {name}" in settings.reason
 
 
+def test_headers_of_the_environment_are_not_sent_to_the_address_of_a_file(tmp_path, sink, monkeypatch):
+    """The SDK adds them to every request, whatever it is given."""
+    theirs, ours = sink(), sink()
+    file = write(tmp_path / ".env", ANTHROPIC_BASE_URL=theirs.url, ANTHROPIC_API_KEY=OTHER)
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", f"X-Gateway-Key: {CANARY}")
+    settings = load_settings(env_file=file)
+    connect(settings)
+    assert theirs.requests == []
+    assert settings.offline and "where the environment has ANTHROPIC_CUSTOM_HEADERS" in settings.reason
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", ours.url)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "local-key")
+    try_to_connect(load_settings(env_file=file))
+    assert CANARY in ours.requests[0]
+
+
 def test_the_environment_is_not_asked_by_the_sdk_for_what_the_file_leaves_out(tmp_path, sink, monkeypatch):
     """`load_settings` is given an environment without them, and the SDK would find them in the process's."""
     elsewhere, named = sink(), sink()

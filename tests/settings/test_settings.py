@@ -95,3 +95,19 @@ def test_a_budget_is_an_amount_of_dollars(tmp_path, budget):
     assert "such as 2.50" in str(caught.value) and "\n" not in str(caught.value)
     assert load(tmp_path, {**given, "MEMORY_COOKBOOK_BUDGET": " 2.50"}).budget == 2.5
     assert load(tmp_path, {"ANTHROPIC_API_KEY": KEY}).budget == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (1, f'ANTHROPIC_API_KEY="{KEY}\n'),
+        (2, f"ANTHROPIC_MODEL=a\nANTHROPIC_API_KEY: {KEY}\n"),
+        (3, f"# a remark\n\nANTHROPIC_API_KEY '{KEY}'\n"),
+    ],
+    ids=["an open quote", "a colon", "no equals sign"],
+)
+def test_a_line_that_cannot_be_read_is_no_missing_key(tmp_path, line, text):
+    """A review with a key that was overlooked would go on offline, and pass."""
+    with pytest.raises(SettingsError, match=f"^Line {line} of .*write NAME=value") as caught:
+        load(tmp_path, {}, text)
+    assert KEY not in str(caught.value)
