@@ -208,9 +208,10 @@ def _read(path: Path, name: str) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"Save {name} as UTF-8; it is in another encoding.") from error
     bindings = list(parse_stream(io.StringIO(text)))
-    for wrong in (binding.original for binding in bindings if binding.error):
-        blank_lines = wrong.string[: -len(wrong.string.lstrip())].count("\n")
-        line = wrong.line + blank_lines
+    wrong = [binding.original for binding in bindings if binding.error]
+    if wrong:
+        text = wrong[0].string
+        line = wrong[0].line + text[: -len(text.lstrip())].count("\n")
         raise SettingsError(
             f"Line {line} of {name} cannot be read; write NAME=value, and close what is quoted."
         )

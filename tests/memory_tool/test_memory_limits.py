@@ -69,10 +69,32 @@ def test_breaking_a_long_line_as_advised_shows_the_rest(handler: MemoryToolHandl
     assert len(shown) > 1 and last_words in shown[0]
 
 
-def test_edit_of_a_long_line_returns_a_short_snippet(handler: MemoryToolHandler, root: Path) -> None:
-    (root / "f").write_text("<" + "x" * 100_000 + "\n" + "y" * 100_000, encoding="utf-8")
-    answer = handler.execute(command="str_replace", path=f"{M}/f", old_str="<", new_str="z" * 50_000 + "\nz")
-    assert len(answer["success"]) <= VIEW_CHARACTERS
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=st.lists(st.sampled_from([0, 1, 40, 5_000, 9_000, 15_000, 40_000]), min_size=1, max_size=8),
+    data=st.data(),
+)
+def test_a_snippet_shows_the_change_and_says_where_it_ends(
+    lines: list[int], data: st.DataObject, tmp_path: Path
+) -> None:
+    number = data.draw(st.integers(1, len(lines)))
+    texts = ["x" * length for length in lines]
+    texts[number - 1] = "<" + texts[number - 1]
+    handler = MemoryToolHandler(tmp_path)
+    (handler.memory_root / "f").write_text("\n".join(texts), encoding="utf-8")
+    answer = handler.execute(command="str_replace", path=f"{M}/f", old_str="<", new_str=">")["success"]
+    assert len(answer) <= VIEW_CHARACTERS
+    snippet, ends, _ = answer.partition(":\n")[2].partition(
+        "\n[The snippet ends here: view the file to read on.]"
+    )
+    assert ">" in snippet
+    texts[number - 1] = ">" + texts[number - 1][1:]
+    begins = int(snippet.split("\t")[0])
+    assert begins in (max(number - 2, 1), number)
+    numbered = [f"{n:6}\t{text}" for n, text in enumerate(texts, 1)]
+    whole = "\n".join(numbered[begins - 1 : number + 2])
+    assert whole.startswith(snippet)
+    assert (snippet == whole) == (not ends)
 
 
 def test_limits_follow_what_other_programs_do(tmp_path: Path) -> None:
