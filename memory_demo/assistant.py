@@ -73,7 +73,6 @@ SMALL_CONTEXT = _clearing(
 )
 
 _PROBLEMS = {
-    "tool_use": "it was not done after the turns it was allowed",
     "max_tokens": "the answer reached max_tokens and was cut off",
     "model_context_window_exceeded": "the answer filled the context window and was cut off",
     "refusal": "the model declined to answer",
@@ -232,8 +231,18 @@ class CodeReviewAssistant:
                 for finding in self._found[found:]
             ),
             turns=tuple(turns),
-            problem=_PROBLEMS.get(response.stop_reason or "", ""),
+            problem=_problem(turns[-1]),
         )
+
+
+def _problem(last: Turn) -> str:
+    """Why a review that ended with this turn is not whole; servers other than the API have reasons of their own."""
+    from memory_demo.demo_helpers import goes_on
+
+    if goes_on(last):
+        return "it was not done after the turns it was allowed"
+    reason = last.response.stop_reason
+    return "" if reason == "end_turn" else _PROBLEMS.get(reason or "", f"the answer ended with {reason}")
 
 
 def _files_read(turns: Iterable[Turn]) -> set[str | None]:

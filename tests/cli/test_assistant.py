@@ -3,8 +3,12 @@
 import hashlib
 import itertools
 import json
+from typing import get_args
 
+import anthropic
+import httpx2
 import pytest
+from anthropic.types.beta import BetaStopReason
 
 from memory_demo.assistant import SMALL_CONTEXT, CodeReviewAssistant
 from memory_demo.code_review_demo import SAMPLE_CODE
@@ -183,6 +187,35 @@ def test_a_review_that_runs_out_of_turns_says_so_and_the_conversation_goes_on(as
 def test_an_answer_that_was_cut_off_says_so(assistant_on):
     assistant, _ = assistant_on(Script(text("It is", stop_reason="max_tokens")))
     assert "max_tokens" in assistant.review_code("a = 1\n", "a.py").problem
+
+
+def client_that_answers(*messages):
+    """A server that gives these stop reasons and blocks in order, the last one again and again."""
+    replies = itertools.chain(messages, itertools.repeat(messages[-1]))
+
+    def answer(request):
+        reason, *content = next(replies)
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        fields = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
+        return httpx2.Response(
+            200, json={**fields, "content": content, "stop_reason": reason, "usage": usage}
+        )
+
+    transport = httpx2.Client(transport=httpx2.MockTransport(answer))
+    return anthropic.Anthropic(api_key="canary", base_url="http://offline.invalid", http_client=transport)
+
+
+@pytest.mark.parametrize("reason", [*get_args(BetaStopReason), "content_filter"])
+@pytest.mark.parametrize("with_tool", [False, True], ids=["words", "a tool use"])
+def test_only_an_answer_that_ended_by_itself_is_whole(tmp_path, reason, with_tool):
+    """Whatever the SDK knows as a stop reason, and one that a gateway has been seen to give."""
+    (tmp_path / "a.py").write_text("a = 1\n", "utf-8")
+    look = {"type": "tool_use", "id": "toolu_1", "name": "read_source", "input": {"path": "a.py"}}
+    words = {"type": "text", "text": "It looks"}
+    client = client_that_answers(("tool_use", look), (reason, look if with_tool else words))
+    assistant = CodeReviewAssistant(tmp_path / "storage", client=client, max_turns=4)
+    found = assistant.review_file(tmp_path / "a.py", name="a.py")
+    assert bool(found.problem) == (with_tool or reason != "end_turn"), found.problem
 
 
 def test_an_answer_about_a_file_that_was_not_read_says_so(assistant_on, tmp_path):
