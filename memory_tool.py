@@ -180,11 +180,9 @@ class MemoryToolHandler:
             edited = text[:position] + new + text[position + len(old) :]
             self._screen(path, edited)
             change.write(path, edited.encode())
-        line = edited.count("\n", 0, position) + 1
-        first, heading = max(1, line - 2), "The memory file has been edited. "
+        heading = "The memory file has been edited. "
         heading += "Here is the snippet showing the change (with line numbers):\n"
-        snippet = edited[_start_of_line(edited, "\n", first) :]
-        return heading + _page(snippet, first, line + 2, VIEW_CHARACTERS - len(heading))
+        return heading + _snippet(edited, position, VIEW_CHARACTERS - len(heading) - _FOOTER_CHARACTERS)
 
     def _insert(self, params: _Params) -> str:
         path, addition = _path(params, "path"), _value(params, "insert_text", str)
@@ -469,6 +467,22 @@ def _page(text: str, first: int, last: int, room: int) -> str:
     if len(page) > room:
         end_of_last_whole_line = page.rfind("\n", 0, room + 1)
         page = page[: end_of_last_whole_line if end_of_last_whole_line > 0 else room]
+    return page
+
+
+def _snippet(text: str, position: int, room: int) -> str:
+    """The line at `position` with two before and two after it, numbered: what fits in `room`."""
+    line = text.count("\n", 0, position) + 1
+    first, last = max(1, line - 2), line + 2
+    start = _start_of_line(text, "\n", first)
+    page = _page(text[start:], first, last, room)
+    if first + page.count("\n") < line:  # long lines before it leave no room for it
+        first, start = line, text.rfind("\n", 0, position) + 1
+        page = _page(text[start:], first, last, room)
+    following = first + page.count("\n") + 1
+    end = start + len(page) - (following - first) * len("     1\t")
+    if text[end : end + 1] not in ("", "\n") or (end < len(text) and following <= last):
+        page += "\n[The snippet ends here: view the file to read on.]"
     return page
 
 
