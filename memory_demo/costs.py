@@ -62,11 +62,13 @@ def cost_without_cache(turns: Iterable[Turn], tariff: Tariff) -> float:
 
 
 def bill(tokens: Billed, tariff: Tariff) -> float:
-    """Dollars for one request."""
+    """Dollars for one request. A cache write that lives for an hour costs twice its input."""
     price = tariff.for_prompt(tokens.whole_input)
+    for_an_hour = tokens.ephemeral_1h_input_tokens
     return (
         tokens.input_tokens * price.input
-        + tokens.cache_creation_input_tokens * price.cache_write
+        + for_an_hour * 2 * price.input
+        + (tokens.cache_creation_input_tokens - for_an_hour) * price.cache_write
         + tokens.cache_read_input_tokens * price.cache_read
         + tokens.output_tokens * price.output
     ) / 1e6

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 
 class Billed(NamedTuple):
-    """Tokens by how they are priced. The first three are the input."""
+    """Tokens by how they are priced. The first three are the input; the last are those of the writes kept for an hour."""
 
     input_tokens: int
     cache_creation_input_tokens: int
     cache_read_input_tokens: int
     output_tokens: int
+    ephemeral_1h_input_tokens: int = 0
 
     @property
     def whole_input(self) -> int:
@@ -26,5 +27,5 @@ def billed(usage: Mapping[str, Any]) -> Billed:
     Recorded: where there are `iterations`, the figures on top are the last one's alone. With compaction that is the
     answer without the summary, 220 tokens on top where 55,416 are billed.
     """
-    parts = usage.get("iterations") or [usage]
+    parts = [{**part, **(part.get("cache_creation") or {})} for part in usage.get("iterations") or [usage]]
     return Billed(*(sum(part.get(name) or 0 for part in parts) for name in Billed._fields))

@@ -293,6 +293,16 @@ def _result_problems(results: Sequence[PlacedBlock], previous: Turn | None) -> I
                 f"{result.path}: each tool_use must have a single result. Found multiple `tool_result` blocks "
                 f"with id: {id}"
             )
+        if result.block.get("is_error"):
+            yield from _error_problems(result)
+
+
+def _error_problems(result: PlacedBlock) -> Iterator[str]:
+    content = result.block.get("content")
+    if not content:
+        yield f"{result.path}.tool_result: content cannot be empty if `is_error` is true"
+    elif any(block["type"] != "text" for block in blocks_of(content)):
+        yield f"{result.path}.tool_result: all content must be type 'text' if 'is_error' is true"
 
 
 def _unanswered(uses: Sequence[PlacedBlock], following: Iterable[PlacedBlock]) -> Iterator[str]:
@@ -427,11 +437,29 @@ def _ending(call: Call) -> Iterator[str]:
 
 
 def _cache_control(call: Call) -> Iterator[str]:
-    marked = [placed.block for turn in call.turns for placed in turn.blocks]
-    marked += [*blocks_of(call.request.get("system") or ()), *(call.request.get("tools") or ())]
-    count = sum(bool(block.get("cache_control")) for block in (*marked, call.request))
+    marks = list(_cache_marks(call))
+    count = len(marks) + bool(call.request.get("cache_control"))
     if count > 4:
         yield f"A maximum of 4 blocks with cache_control may be provided. Found {count}."
+    hours = [mark.get("ttl") == "1h" for _, mark in marks]
+    for number, (path, _) in enumerate(marks):
+        if hours[number] and not all(hours[:number]):
+            yield (
+                f"{path}.cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' "
+                "cache_control block. Note that blocks are processed in the following order: `tools`, `system`, "
+                "`messages`."
+            )
+
+
+def _cache_marks(call: Call) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What is marked to be cached and how, in the order in which the API reads a prompt."""
+    tools, system = call.request.get("tools") or (), blocks_of(call.request.get("system") or ())
+    placed = [(f"tools.{number}", tool) for number, tool in enumerate(tools)]
+    placed += [(f"system.{number}", block) for number, block in enumerate(system)]
+    placed += [(one.path, one.block) for turn in call.turns for one in turn.blocks]
+    for path, item in placed:
+        if item.get("cache_control"):
+            yield path, item["cache_control"]
 
 
 Rule: TypeAlias = Callable[[Call], Iterator[str]]

@@ -222,3 +222,19 @@ def test_a_bill_without_caching_takes_every_token_at_the_price_of_input():
     assert cost_without_cache([turn(1_000, 2_000, 30_000, 400)], TARIFFS[MODEL]) == pytest.approx(
         0.066 + 0.004
     )
+
+
+@pytest.mark.parametrize(("ttl", "dollars"), [("5m", 12.50), ("1h", 20.00)])
+def test_a_cache_write_costs_what_the_price_list_says_for_its_lifetime(ttl, dollars):
+    """Claude Fable 5.1 on the price list: $12.50 and $20 a million tokens."""
+    text = "word " * 20_000
+    marked = [{"type": "text", "text": text, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
+    model = "claude-fable-5-1"
+    response = offline_client().beta.messages.create(
+        model=model, max_tokens=100, system=marked, messages=[{"role": "user", "content": "Hello"}]
+    )
+    usage, price = response.usage, TARIFFS[model].price
+    written = usage.cache_creation_input_tokens
+    assert written > 20_000
+    rest = usage.input_tokens * price.input + usage.output_tokens * price.output
+    assert cost([Turn(response, [], [])], TARIFFS[model]) == pytest.approx((written * dollars + rest) / 1e6)

@@ -201,8 +201,8 @@ def test_a_budget_counts_every_iteration(recorder, directory):
         {"type": "message", "input_tokens": 220, "output_tokens": 8, **step},
     ]
     usage = {"input_tokens": 220, "output_tokens": 8, **step}
-    assert billed({**usage, "iterations": iterations}) == (55_416, 0, 0, 130)
-    assert billed(usage) == (220, 0, 0, 8)
+    assert billed({**usage, "iterations": iterations}) == (55_416, 0, 0, 130, 0)
+    assert billed(usage) == (220, 0, 0, 8, 0)
     assert cost(MODEL, {**usage, "iterations": iterations}) == pytest.approx((55_416 * 2 + 130 * 10) / 1e6)
     edit = {"type": "compact_20260112", "trigger": {"type": "input_tokens", "value": 50_000}}
     message = ask(

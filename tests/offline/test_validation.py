@@ -19,6 +19,8 @@ LOOK = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
 CLEAR = {"type": "clear_tool_uses_20250919"}
 USER = {"role": "user", "content": "Hello"}
 SYSTEM = {"role": "system", "content": "Be brief."}
+HOUR = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
 
 
 def sdk_betas():
@@ -39,6 +41,11 @@ def result(*ids):
         "role": "user",
         "content": [{"type": "tool_result", "tool_use_id": id, "content": "x"} for id in ids],
     }
+
+
+def failed(content):
+    block = {"type": "tool_result", "tool_use_id": "a", "is_error": True, "content": content}
+    return {"role": "user", "content": [block]}
 
 
 def edits(*items):
@@ -326,6 +333,23 @@ RULES = {
         {"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}] * 5},
         "A maximum of 4 blocks with cache_control may be provided. Found 5.",
     ),
+    "an hour after five minutes": (
+        {"tools": [LOOK | {"cache_control": {"type": "ephemeral"}}], "system": [HOUR]},
+        "system.0.cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control "
+        "block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.",
+    ),
+    "an error without words": (
+        {"tools": [LOOK], "messages": [USER, call("a"), failed("")]},
+        "messages.2.content.0.tool_result: content cannot be empty if `is_error` is true",
+    ),
+    "an error without content": (
+        {"tools": [LOOK], "messages": [USER, call("a"), failed([])]},
+        "messages.2.content.0.tool_result: content cannot be empty if `is_error` is true",
+    ),
+    "an error in a picture": (
+        {"tools": [LOOK], "messages": [USER, call("a"), failed([PICTURE])]},
+        "messages.2.content.0.tool_result: all content must be type 'text' if 'is_error' is true",
+    ),
     "cache marks and automatic caching": (
         {
             "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}] * 4,
@@ -359,6 +383,11 @@ ACCEPTED = {
     },
     "system message with settings only": {
         "messages": [USER, {"role": "system", "output_config": {"effort": "low"}}]
+    },
+    "five minutes after an hour": {"system": [HOUR, HOUR | {"cache_control": {"type": "ephemeral"}}]},
+    "an error in words": {
+        "tools": [LOOK],
+        "messages": [USER, call("a"), failed([{"type": "text", "text": "No."}])],
     },
     "assistant first": {"messages": [{"role": "assistant", "content": "x"}, USER]},
     "ids that repeat in another turn": {"messages": [USER, call("a"), result("a"), call("a"), result("a")]},
