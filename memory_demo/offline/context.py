@@ -14,14 +14,12 @@ from memory_demo.offline.compaction import (
     is_failed_compaction,
     since_compaction,
 )
-from memory_demo.offline.context_editing import AppliedEdit, edit_context
+from memory_demo.offline.context_editing import THINKING_BLOCKS, AppliedEdit, edit_context
 from memory_demo.offline.prompt import Prompt
 from memory_demo.offline.thinking import Dropped
 from memory_demo.offline.tokens import count_input
 from memory_demo.offline.turns import Turn, blocks_of
 from memory_demo.offline.validation import Call, invalid
-
-_THINKING = frozenset({"thinking", "redacted_thinking"})
 
 Message = Mapping[str, Any]
 
@@ -47,7 +45,10 @@ class Context:
         """The prompt for a responder, without thinking."""
         request = self.call.request
         seen = [
-            {**message, "content": [block for block in message["content"] if block["type"] not in _THINKING]}
+            {
+                **message,
+                "content": [block for block in message["content"] if block["type"] not in THINKING_BLOCKS],
+            }
             for message in self.messages
         ]
         system = "\n\n".join(block["text"] for block in blocks_of(request.get("system") or ()))

@@ -50,7 +50,7 @@ CLEAR_THINKING = "clear_thinking_20251015"
 DEFAULT_TRIGGER: Mapping[str, Any] = {"type": "input_tokens", "value": 100_000}
 DEFAULT_KEEP: Mapping[str, Any] = {"type": "tool_uses", "value": 3}
 
-_THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
+THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 _CLEARED_FIELD = {CLEAR_TOOL_USES: "cleared_tool_uses", CLEAR_THINKING: "cleared_thinking_turns"}
 
 
@@ -204,13 +204,13 @@ def _replace_blocks(messages: tuple[Message, ...], changes: Mapping[_Position, B
 
 
 def _has_thinking(message: Message) -> bool:
-    return any(block.get("type") in _THINKING_BLOCKS for block in _blocks(message))
+    return any(block.get("type") in THINKING_BLOCKS for block in _blocks(message))
 
 
 def _without_thinking(message: Message) -> Message:
     if not _has_thinking(message):
         return message
-    return {**message, "content": [b for b in message["content"] if b.get("type") not in _THINKING_BLOCKS]}
+    return {**message, "content": [b for b in message["content"] if b.get("type") not in THINKING_BLOCKS]}
 
 
 def _positions(messages: Sequence[Message]) -> Iterator[tuple[_Position, Block]]:

@@ -26,7 +26,7 @@ class DroppedConnection:
 class BrokenStream:
     """The connection ends after so many server-sent events; without any if the request does not stream."""
 
-    after_events: int
+    after_events: int = 4
 
 
 Fault: TypeAlias = ErrorAnswer | DroppedConnection | BrokenStream
@@ -46,13 +46,3 @@ def server_error() -> Fault:
 def overloaded() -> Fault:
     """529."""
     return ErrorAnswer(529, "overloaded_error", "Overloaded")
-
-
-def drop_connection() -> Fault:
-    """No answer at all."""
-    return DroppedConnection()
-
-
-def break_stream(after_events: int = 4) -> Fault:
-    """A stream that breaks off."""
-    return BrokenStream(after_events)

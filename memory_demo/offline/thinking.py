@@ -19,6 +19,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from memory_demo.offline.context_editing import THINKING_BLOCKS
 from memory_demo.offline.models import Model
 from memory_demo.offline.turns import PlacedBlock, Turn, blocks_of
 from memory_demo.offline.validation import BLOCK_BINDING_BETA, invalid
@@ -96,7 +97,7 @@ def check(
     link, dropped = "", []
     for turn in turns:
         for placed in turn.blocks:
-            if placed.block["type"] not in ("thinking", "redacted_thinking"):
+            if placed.block["type"] not in THINKING_BLOCKS:
                 prefix.add(turn.role, placed.block)
                 continue
             signature = _signature(placed)

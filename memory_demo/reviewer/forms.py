@@ -16,7 +16,6 @@ class Form:
     """
 
     key: str
-    category: str
     title: str
     line: str
     names: re.Pattern[str]
@@ -41,11 +40,9 @@ class Category:
     forms: tuple[Form, ...] = field(repr=False)
 
 
-def _form(
-    key: str, category: str, title: str, line: str, names: str, signs: Sequence[str], cause: str, fix: str
-) -> Form:
+def _form(key: str, title: str, line: str, names: str, signs: Sequence[str], cause: str, fix: str) -> Form:
     patterns = tuple(re.compile(sign, re.IGNORECASE) for sign in signs)
-    return Form(key, category, title, line, re.compile(names, re.IGNORECASE), patterns, cause, fix)
+    return Form(key, title, line, re.compile(names, re.IGNORECASE), patterns, cause, fix)
 
 
 _HOLD = "Hold one lock over the read and the write, or return values and combine them in one place."
@@ -64,7 +61,6 @@ RACES = Category(
     (
         _form(
             "lost-update",
-            "race-condition",
             "lost updates",
             "**Lost update**: threads or pool workers read shared state and write back what they made of it (`x += 1`, "
             "`d[key] = f(d.get(key))`), and no lock covers the two.",
@@ -80,7 +76,6 @@ RACES = Category(
         ),
         _form(
             "stale-read",
-            "race-condition",
             "stale reads across an await",
             "**Stale read**: a coroutine reads shared state, awaits, then writes back what it made of the old value; "
             "without an `await` in between it is none.",
@@ -92,7 +87,6 @@ RACES = Category(
         ),
         _form(
             "check-then-act",
-            "race-condition",
             "check-then-act",
             "**Check-then-act**: `if key not in d: d[key] = ...` tests shared state and then changes it, in workers or over "
             "an await, and no lock covers both.",
@@ -108,7 +102,6 @@ RACES = Category(
         ),
         _form(
             "unguarded-call",
-            "race-condition",
             "unguarded calls of a shared object",
             "**Unguarded call**: threads call a method of one shared object that another file defines; see there whether the "
             "method holds its own lock.",
@@ -129,7 +122,6 @@ SQL = Category(
     (
         _form(
             "sql-text",
-            "sql-injection",
             "values in f-strings and sums",
             "**Value in the text**: a statement is put together from values by an f-string or by `+`; quotes around a value do "
             "not help.",
@@ -140,7 +132,6 @@ SQL = Category(
         ),
         _form(
             "sql-format",
-            "sql-injection",
             "values by % and .format()",
             "**Formatted statement**: `%` or .format() puts values into a statement before execute() sees it.",
             r"injection|formatted|%[- ]?format|\.?format\(\)|percent",
@@ -150,7 +141,6 @@ SQL = Category(
         ),
         _form(
             "sql-join",
-            "sql-injection",
             "joined lists of values",
             "**Joined list**: join() strings values together for an IN list or a WHERE clause.",
             r"injection|joined|join\(\)|\bin[- ](list|clause)",
@@ -170,7 +160,6 @@ SHARED = Category(
     (
         _form(
             "mutable-default",
-            "shared-mutable-state",
             "mutable defaults",
             "**Mutable default**: a default such as `items=[]` is made once; if the function changes it or keeps it, all calls "
             "that rely on it share it.",
@@ -186,7 +175,6 @@ SHARED = Category(
         ),
         _form(
             "class-level-container",
-            "shared-mutable-state",
             "containers in a class body",
             "**Container in a class body**: `entries = {}` there is one object for all instances; look for methods that change "
             "it through self and an __init__ that never binds it.",
@@ -208,7 +196,6 @@ HOUSE = Category(
     (
         _form(
             "money-as-float",
-            "house-rule",
             "money as float",
             "Money is never a float here: whole cents or Decimal.",
             r"money|amounts?|prices?|currency",
@@ -221,6 +208,9 @@ HOUSE = Category(
 
 CATEGORIES: tuple[Category, ...] = (RACES, SQL, SHARED, HOUSE)
 FORMS: Mapping[str, Form] = {form.key: form for category in CATEGORIES for form in category.forms}
+CATEGORY_OF: Mapping[str, Category] = {
+    form.key: category for category in CATEGORIES for form in category.forms
+}
 BY_KEY: Mapping[str, Category] = {category.key: category for category in CATEGORIES}
 
 

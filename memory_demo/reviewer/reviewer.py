@@ -26,7 +26,7 @@ from memory_demo.offline.prompt import Prompt, Reply
 from memory_demo.reviewer import notetaker
 from memory_demo.reviewer.checks import Finding
 from memory_demo.reviewer.desk import HEADING, MAX_ASKS, Desk, Source, Use, desk_of
-from memory_demo.reviewer.forms import BY_KEY, CATEGORIES, FORMS, Category, what_it_knows
+from memory_demo.reviewer.forms import BY_KEY, CATEGORIES, CATEGORY_OF, FORMS, HOUSE, Category, what_it_knows
 from memory_demo.reviewer.judging import Verdict, judge
 from memory_demo.reviewer.notes import FILES_HEADING, FILES_NOTE, cause_of, file_line, form_line, lesson
 from memory_demo.reviewer.transcript import MEMORY_ROOT
@@ -146,8 +146,8 @@ def _verdict(desk: Desk, source: Source) -> Verdict:
 def _lessons(desk: Desk, found: Sequence[Finding]) -> list[Use]:
     """For each category that was met: its lesson where memory has none, else the forms that are missing there."""
     uses = []
-    in_order = sorted(found, key=lambda finding: FORMS[finding.form].category)
-    for key, group in groupby(in_order, key=lambda finding: FORMS[finding.form].category):
+    in_order = sorted(found, key=lambda finding: CATEGORY_OF[finding.form].key)
+    for key, group in groupby(in_order, key=lambda finding: CATEGORY_OF[finding.form].key):
         category, findings = BY_KEY[key], list(group)
         known = {form for note in desk.notes.values() for form in note.forms}
         new = [form for form in category.forms if form.key in {f.form for f in findings} - known]
@@ -215,7 +215,12 @@ def _correct(desk: Desk, path: str, old: str, line: str, file: str) -> Use:
 
 def _report(desk: Desk, name: str, finding: Finding) -> Use:
     form = FORMS[finding.form]
-    fields = {"file": name, "line": finding.line, "end_line": finding.end_line, "category": form.category}
+    fields = {
+        "file": name,
+        "line": finding.line,
+        "end_line": finding.end_line,
+        "category": CATEGORY_OF[finding.form].key,
+    }
     texts = {"cause": cause_of(finding), "fix": form.fix}
     led_by = {"note": reason.note} if (reason := desk.forms[finding.form]).note else {}
     return Use("report_finding", {**fields, **texts, **led_by}, f"Reporting {name}, {_lines(finding)}.")
@@ -255,7 +260,7 @@ def _explained(desk: Desk, finding: Finding) -> str:
 
 
 def _titled(finding: Finding) -> str:
-    return f"{_lines(finding)} ({BY_KEY[FORMS[finding.form].category].title})"
+    return f"{_lines(finding)} ({CATEGORY_OF[finding.form].title})"
 
 
 def _lines(finding: Finding) -> str:
@@ -276,7 +281,7 @@ def _scope(desk: Desk) -> list[str]:
         by_reason.setdefault(str(reason), []).append(key)
     looked = [f"{_in_short(keys)}, because {reason}" for reason, keys in by_reason.items()]
     lines = [f"Looked for: {'; '.join(looked) or 'nothing'}."]
-    others = [key for key, form in FORMS.items() if form.category != "house-rule" and key not in desk.forms]
+    others = [key for key, category in CATEGORY_OF.items() if category is not HOUSE and key not in desk.forms]
     if others:
         lines.append(f"Not looked for, as neither the request nor memory speaks of it: {_in_short(others)}.")
     return lines
@@ -316,7 +321,7 @@ def _memory_problems(desk: Desk) -> list[str]:
     lost = [f"Memory file {path} {stay}" for path in missing]
     if desk.files is None and desk.asked(_view(desk, MEMORY_ROOT)) >= MAX_ASKS and not errors:
         lost.append(f"The listing of {MEMORY_ROOT} {stay}")
-    own = {f"{MEMORY_ROOT}/{BY_KEY[FORMS[key].category].file}" for key in desk.forms}
+    own = {f"{MEMORY_ROOT}/{CATEGORY_OF[key].file}" for key in desk.forms}
     left = [path for path in dict.fromkeys(desk.unopened()) if path in own]
     return [*errors, *lost, *(f"Nothing was recorded in {path}, as it was not opened." for path in left)]
 

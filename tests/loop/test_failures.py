@@ -6,7 +6,7 @@ import pytest
 
 from memory_demo.demo_helpers import ConversationError, run_conversation_loop
 from memory_demo.offline import offline_client
-from memory_demo.offline.faults import break_stream, drop_connection, overloaded, rate_limit, server_error
+from memory_demo.offline.faults import BrokenStream, DroppedConnection, overloaded, rate_limit, server_error
 from memory_demo.offline.prompt import Reply
 
 MODEL = "claude-sonnet-5-5"
@@ -26,7 +26,7 @@ FAULTS = {
     "rate limit": (lambda: rate_limit(retry_after=7), "repeat the call in 7 s"),
     "server error": (server_error, "HTTP 500"),
     "overloaded": (overloaded, "HTTP 529"),
-    "dropped connection": (drop_connection, "connection to the API was lost"),
+    "dropped connection": (DroppedConnection, "connection to the API was lost"),
 }
 
 
@@ -48,7 +48,7 @@ def test_a_fault_becomes_one_sentence_and_the_call_can_be_repeated(name, stream)
 
 @pytest.mark.parametrize("after_events", [1, 4, 6])
 def test_a_stream_that_breaks_off_adds_nothing(after_events):
-    client = offline_client(answer, faults=[break_stream(after_events)], max_retries=0)
+    client = offline_client(answer, faults=[BrokenStream(after_events)], max_retries=0)
     messages = [{"role": "user", "content": "Review this"}]
     with pytest.raises(ConversationError, match="connection to the API was lost"):
         converse(client, messages, stream=True)

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from memory_demo.offline import OfflineAPI, Reply, async_client_for, client_for
-from memory_demo.offline.faults import break_stream, drop_connection, overloaded, rate_limit, server_error
+from memory_demo.offline.faults import BrokenStream, DroppedConnection, overloaded, rate_limit, server_error
 
 REQUEST = {
     "model": "claude-sonnet-5-5",
@@ -18,7 +18,7 @@ FAULTS = {
     "rate limit": (rate_limit(0), anthropic.RateLimitError, "rate_limit_error"),
     "server error": (server_error(), anthropic.InternalServerError, "api_error"),
     "overloaded": (overloaded(), anthropic.OverloadedError, "overloaded_error"),
-    "dropped connection": (drop_connection(), anthropic.APIConnectionError, None),
+    "dropped connection": (DroppedConnection(), anthropic.APIConnectionError, None),
 }
 
 
@@ -81,7 +81,7 @@ def test_a_rate_limit_says_when_to_come_back(seconds, header):
 
 @pytest.mark.parametrize("after", [0, 1, 5])
 def test_a_stream_breaks_off_after_so_many_events(after):
-    client = client_for(api_with(break_stream(after)), max_retries=0)
+    client = client_for(api_with(BrokenStream(after)), max_retries=0)
     stream = client.messages.create(**REQUEST, stream=True)
     events = []
     with pytest.raises((anthropic.APIConnectionError, httpx2.RemoteProtocolError)):
@@ -94,7 +94,7 @@ def test_a_stream_breaks_off_after_so_many_events(after):
 
 def test_an_async_stream_breaks_off():
     async def run():
-        async with async_client_for(api_with(break_stream(3))).messages.stream(**REQUEST) as stream:
+        async with async_client_for(api_with(BrokenStream(3))).messages.stream(**REQUEST) as stream:
             return await stream.get_final_message()
 
     with pytest.raises((anthropic.APIConnectionError, httpx2.RemoteProtocolError)):
@@ -103,7 +103,7 @@ def test_an_async_stream_breaks_off():
 
 def test_a_request_that_does_not_stream_loses_its_connection():
     with pytest.raises(anthropic.APIConnectionError):
-        client_for(api_with(break_stream()), max_retries=0).messages.create(**REQUEST)
+        client_for(api_with(BrokenStream()), max_retries=0).messages.create(**REQUEST)
 
 
 def test_a_fault_hits_other_endpoints_too():

@@ -13,7 +13,7 @@ import pytest
 
 from memory_demo.offline import OfflineAPI, Reply, client_for
 from memory_demo.offline.__main__ import main
-from memory_demo.offline.faults import break_stream, drop_connection, overloaded
+from memory_demo.offline.faults import BrokenStream, DroppedConnection, overloaded
 
 ROOT = Path(__file__).parents[2]
 REQUEST = {
@@ -66,7 +66,7 @@ def test_errors_pass_through(serve):
 
 
 def test_connections_are_really_dropped(serve):
-    client = sdk(serve(OfflineAPI(respond, faults=[drop_connection(), break_stream(3)])))
+    client = sdk(serve(OfflineAPI(respond, faults=[DroppedConnection(), BrokenStream(3)])))
     with pytest.raises(anthropic.APIConnectionError):
         client.messages.create(**REQUEST)
     events = []

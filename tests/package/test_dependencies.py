@@ -54,7 +54,7 @@ def test_what_the_package_imports_is_declared():
     extras = [requirement for extra in EXTRAS.values() for requirement in extra]
     assert len(modules) > 40
     assert undeclared(modules, [*BASE, *extras]) == set()
-    assert "numpy" in {module for path in modules for module, _ in imported(path)}
+    assert "scipy" in {module for path in modules for module, _ in imported(path)}
 
 
 @pytest.mark.parametrize("module", ["memory_tool.py", "memory_screens.py", "memory_demo/demo_helpers.py"])

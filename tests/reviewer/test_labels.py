@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from memory_demo.reviewer.checks import find_bugs
-from memory_demo.reviewer.forms import FORMS
+from memory_demo.reviewer.forms import CATEGORY_OF
 
 PACKAGE = Path(__file__).parents[2] / "memory_demo"
 SAMPLES = PACKAGE / "sample_code"
@@ -14,7 +14,7 @@ LABELS = json.loads((PACKAGE / "labels.json").read_text(encoding="utf-8"))["labe
 
 
 def overlaps(label, finding):
-    same_kind = label["category"] == FORMS[finding.form].category
+    same_kind = label["category"] == CATEGORY_OF[finding.form].key
     return same_kind and label["start_line"] <= finding.end_line and finding.line <= label["end_line"]
 
 
