@@ -59,7 +59,7 @@ def forged_turns_screen(path: str, text: str) -> str | None:
     What stands in a code span, a code block or quotation marks passes, as notes about such an attack quote it; an
     attacker can quote too.
     """
-    seen = _CODE.sub(" ", unicodedata.normalize("NFKC", f"{path}\n{text}"))
+    seen = _CODE.sub(" ", _as_seen(f"{path}\n{text}"))
     found = _TOOL_JSON.search(seen) or _TURN.search(_QUOTED.sub(" ", seen))
     if found is None:
         return None
@@ -69,20 +69,35 @@ def forged_turns_screen(path: str, text: str) -> str | None:
 SCREENS: tuple[Screen, ...] = (secrets_screen, hidden_text_screen, forged_turns_screen)
 
 
+# Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt, and the marks of interlinear annotations. Tag
+# characters, which are among them, have a rule of their own.
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000\U000e0080-\U000e0fff"
+)
+_TAGS = "\U000e0001-\U000e007f"
+# What has variants, by StandardizedVariants.txt and the ideographic database: 0, some quotation marks and mathematical
+# operators, letters of scripts other than Latin, Greek and Cyrillic. Emoji take the last two of the first sixteen.
+_VARIES = "0\u1000-\u109f\u2018-\u201d\u2200-\u22ff\u2a00-\u2aff\u2e80-\uffef\U00010a00-\U00013fff\U00020000-\U0003ffff"
+
 _HIDDEN = {
     # Tag characters have one use: a black flag with six of them is the flag of England, Scotland or Wales.
     "tag characters": re.compile(
-        "(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0001-\U000e007f]|\U0001f3f4(?!\U000e0067\U000e0062)[\U000e0001-\U000e007f]"
-        "|[\U000e0001-\U000e007f]{7}"
+        f"(?<![\U0001f3f4\U000e0020-\U000e007f])[{_TAGS}]|\U0001f3f4(?!\U000e0067\U000e0062)[{_TAGS}]|[{_TAGS}]{{7}}"
     ),
     "bidirectional controls": re.compile("[\u202a-\u202e\u2066-\u2069]"),
-    "variation selectors in a row": re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}"),
-    "invisible characters in a row": re.compile("[\u200b-\u200d\u2060-\u2064\ufeff]{4}"),
-    # Persian and Indic scripts need joiners between their own letters, emoji between pictures; English needs none.
-    "invisible characters in a word": re.compile(
-        r"(?<=[A-Za-z])[\u200b-\u200d\u2060-\u2064\ufeff]+(?=[A-Za-z])"
+    "variation selectors": re.compile(
+        f"[\ufe00-\ufe0f\U000e0100-\U000e01ef]{{2}}|[\ufe00-\ufe0d\U000e0100-\U000e01ef](?<![{_VARIES}].)"
     ),
-    "Latin and Cyrillic letters in one word": re.compile("[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]"),
+    # No emoji has more than two in a row: a selector and a joiner.
+    "invisible characters in a row": re.compile(f"[{_UNSEEN}]{{3}}"),
+    # Persian and Indic scripts need joiners between their own letters, emoji between pictures; English needs none. A
+    # soft hyphen comes with text from web pages, and hides no more than where a word may be divided.
+    "invisible characters in a word": re.compile(f"(?<=[A-Za-z])(?!\u00ad[A-Za-z])[{_UNSEEN}]+(?=[A-Za-z])"),
+    # Not what may end right before a word: an escape (\n), a format (%s), a range in a pattern (a-z).
+    "Latin and Cyrillic letters in one word": re.compile(
+        r"[A-Za-z](?<![\\%\d-].)[\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z](?!-)"
+    ),
 }
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`", re.DOTALL)
@@ -141,11 +156,14 @@ def _detectors() -> _Detectors:
     )
 
 
+_NOT_SEEN = re.compile(f"[{_UNSEEN}{_TAGS}]")
+
+
 def _as_seen(text: str) -> str:
     """Full-width letters as letters, without what is invisible."""
     if text.isascii():
         return text
-    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return _NOT_SEEN.sub("", unicodedata.normalize("NFKC", text))
 
 
 _DATA_URI = re.compile(r"data:[\w.+-]{1,40}/[\w.+-]{1,40}(?:;[\w=.-]{1,40})*;base64,[A-Za-z0-9+/=_-]*")
