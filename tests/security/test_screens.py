@@ -49,6 +49,9 @@ def token(**claims: object) -> str:
     return ".".join(map(base64url, parts))
 
 
+KEY_OF_64 = base64.b64encode(random.Random(64).randbytes(64)).decode()
+# As AWS STS gives them: base64 of more than 400 bytes, of which the first say where it is from.
+SESSION_TOKEN = base64.b64encode(b"!\n\torigin_ec" + random.Random(5).randbytes(400)).decode()
 # Put together here, so that nobody's scanner takes this file for a leak.
 SECRETS = {
     "AWS key": "AKIA" + letters(string.ascii_uppercase + string.digits, 16),
@@ -60,10 +63,25 @@ SECRETS = {
     "private key": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow\n",
     "JSON web token": token(sub="4711"),
     "JSON web token with time left": token(sub="4711", exp=int(time.time()) + 10**6),
+    "npm token in .env style": "NPM_TOKEN=npm_" + letters(string.ascii_letters + string.digits, 36),
+    "npm token of a job": "job id: npm_" + letters(string.ascii_letters + string.digits, 36),
+    "Notion token": "ntn_" + letters(string.digits, 11) + letters(string.ascii_letters + string.digits, 35),
+    "password in a URL without a user": "redis://:" + "hunter22" + "@cache.example.com:6379/0",
     "password in a URL": "postgres://billing:" + "hunter22" + "@db.example.com/orders",
     "quoted password": 'db_password = "' + 'correct-horse"',
     "password in .env style": "DB_PASSWORD=" + "hunter22",
     "password in prose": "The password: " + "hunter22",
+    "random string with a prefix of letters": "nfp_" + letters(string.ascii_letters + string.digits, 36),
+    "random string as a user": "https://"
+    + letters(string.ascii_letters + string.digits, 40)
+    + "@git.example.com/x",
+    "random bytes, 64": KEY_OF_64,
+    "random bytes, 64, in a list": f"* {KEY_OF_64}\n* {KEY_OF_64}",
+    "random bytes, 64, in a code block": f"```\n{KEY_OF_64}\n```",
+    "random bytes, 64, wrapped": base64.encodebytes(base64.b64decode(KEY_OF_64)).decode(),
+    "random session token in .env style": f"AWS_SESSION_TOKEN={SESSION_TOKEN}",
+    "random session token in YAML": f"session_token: {SESSION_TOKEN}",
+    "random session token in JSON": json.dumps({"SessionToken": SESSION_TOKEN}),
     "random string": letters(string.ascii_letters + string.digits, 40),
     "random string in a query": "https://example.com/?sig="
     + letters(string.ascii_letters + string.digits, 43),
@@ -81,7 +99,10 @@ def test_a_secret_is_refused_wherever_it_stands(secret, note):
 
 
 # Formats that detect-secrets 1.5 has not, and passwords without the quotes that it asks for in code.
-OURS = {"Anthropic key", "Google key", "password in .env style", "password in prose"}
+OURS = {
+    *("Anthropic key", "Google key", "Notion token", "npm token in .env style", "npm token of a job"),
+    *("password in .env style", "password in prose", "password in a URL without a user"),
+}
 
 
 @pytest.mark.parametrize("name", [name for name in SECRETS if "random" not in name])
@@ -106,7 +127,13 @@ def test_a_secret_is_refused_in_the_middle_of_one_very_long_word():
     assert secrets_screen(NOTE, word)
 
 
-@pytest.mark.parametrize("word", ["password=a1 ", "://", "eyJaaa.", "aA1", "abcdefgh", '"a', "<system ", "`"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("password=a1 ", "://", "eyJaaa.", "aA1", "abcdefgh", '"a', "<system ", "`"),
+        *("a\u00ad", "\ufe0f-", "password ", "api_key=arn:b:", "api_key=k.key.", "secret=ab45 ", "token:"),
+    ],
+)
 def test_a_long_hostile_text_takes_no_square_of_its_length(word):
     text = (word * 60_000)[:200_000]
     started = time.perf_counter()
@@ -175,6 +202,28 @@ NOT_SECRET = {
     "integrity": 'integrity="sha384-oqVuAfXRKap7fdgcCY5uykM6+R9GqQ8K/uxy9rx7HNQlGYl1kPzQho1wx4JwY8wC"',
     "go.sum": "golang.org/x/oauth2 v0.15.0 h1:s8pnnxNVzjWyrvYdFUQq5llS1PX2zhPXmccZv99h7uQ=",
     "host key": "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDfeFBa8Yc2pnS5HvM",
+    # docs.github.com, as host keys
+    "public key for SSH": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+    "public key of an elliptic curve": "github.com ecdsa-sha2-nistp256 "
+    "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKg"
+    "wFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=",
+    # RFC 8410, section 10.1
+    "public key in PEM": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"
+    "-----END PUBLIC KEY-----",
+    # Debian's ca-certificates, in its README
+    "certificate, its first line": "-----BEGIN CERTIFICATE-----\n"
+    "MIICEjCCAXugAwIBAgIBQjANBgkqhkiG9w0BAQUFADAlMSMwIQYDVQQDExpEZWVw\n...",
+    "public key in a line": "public_key: " + base64.b64encode(random.Random(6).randbytes(294)).decode(),
+    "object in a bucket": "s3://artifacts/Ab12Cd34Ef56Gh78Ij90KlMnOpQr",
+    "algorithm of a secret": "Webhook secret: sha256 HMAC over the raw body",
+    "encoding of a secret": "Webhook secret: base64 of 32 random bytes",
+    "product for passwords": "DB password: 1Password, vault infra",
+    "place in AWS": "secret: arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-AbCdEf",
+    "place in AWS, quoted": '{"secret": "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:prod/db2-AbCdE1"}',
+    "place in Google Cloud": "secret: projects/acme-1/secrets/db-password/versions/3",
+    "place in 1Password": "DB_PASSWORD=op://infra/db1/password",
+    "name of a setting": "DB_PASSWORD = settings.db_password_2",
+    "name of a setting in a call": "connect(password=settings.db_password_2, user=settings.user)",
     "code that reads a password": "Look where password = request.form['password1'] is logged.",
     "prose about passwords": "The password: keep it out of logs. The api_key: read from the environment.",
     "template": "postgres://{user}:{password}@host/db1",
@@ -195,6 +244,24 @@ def test_a_word_for_an_example_nearby_does_not_let_a_secret_pass():
     assert secrets_screen(NOTE, f"docs/example/{key}")
     assert secrets_screen(NOTE, f"data:image/png;base64,{PICTURE[:100]} {key}")
     assert secrets_screen(NOTE, f"{RFC_7519} {key}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The DB password: hunter22 for the staging host",
+        "The DB password: test123 on the staging host",
+        "password: x7Kp9mQ2 for the staging host",
+        "password: abc456 user: root",
+        "The password: keep it out. The other password: hunter22",
+        "api_key: none, secret: sha256 HMAC over it, password: hunter22",
+        "DB_PASSWORD=summer.time24",
+        "DB_PASSWORD=secret.2024",
+        "secret: arn:aws:secretsmanager:eu-west-1:123456789012:secret:db, password: hunter22",
+    ],
+)
+def test_neither_a_sentence_nor_what_stands_before_lets_a_password_pass(text):
+    assert secrets_screen(NOTE, text)
 
 
 def test_the_settings_of_a_caller_of_detect_secrets_are_neither_used_nor_changed(monkeypatch):
