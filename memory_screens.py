@@ -344,8 +344,8 @@ _ASSIGNS = re.compile(r"[=:(;]")
 # Where a secret is kept: in AWS, by its path in another store, or by its name in code (settings.db_password_2).
 _ARN = re.compile(r"arn:[\w-]{1,20}:[^\s\"'`,]*")
 _PLACE = re.compile(r"(?:\w{2,9}://)?[A-Za-z_][\w-]*(?:(?:\.(?!\d)|/)[\w-]+)+[,;)\]}]*")
-# A standard or a product, where a sentence goes on from it: sha256 HMAC over, 1Password, vault infra. Not test123.
-_PROSE = re.compile(r"(?:[A-Za-z]{2,4}(?!123?\b)\d{2,3}|\d[A-Z][a-z]+),?(?:\s+[\w-]+){2}\b(?![:=])")
+# Algorithms and encodings, and a product with a digit in its name, are what such a name is followed by in prose.
+_PROSE = re.compile(r"(?:(?:base|sha|md|hs|rs|es|ps|aes|ed|rsa)-?\d{1,5}|1password)\b", re.IGNORECASE)
 
 
 def _has_password(detectors: _Detectors, text: str) -> bool:

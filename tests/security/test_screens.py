@@ -25,7 +25,7 @@ from rich._emoji_codes import EMOJI  # rich has no public name for its table
 from memory_demo.evaluation.marks import stored_texts
 from memory_demo.evaluation.records import SAMPLES
 from memory_demo.reviewer.checks import find_bugs, offers_of
-from memory_demo.reviewer.forms import CATEGORIES, FORMS
+from memory_demo.reviewer.forms import CATEGORIES, CATEGORY_OF
 from memory_demo.reviewer.notes import FILES_NOTE, file_line, lesson
 from memory_screens import SCREENS, forged_turns_screen, hidden_text_screen, secrets_screen
 
@@ -292,7 +292,7 @@ def test_what_the_reviewer_itself_writes_passes(screen):
     sources = {path: path.read_text("utf-8") for path in sorted(SAMPLES.rglob("*.py"))}
     for category in CATEGORIES:
         for source in sources.values():
-            found = [bug for bug in find_bugs(source) if FORMS[bug.form].category == category.key]
+            found = [bug for bug in find_bugs(source) if CATEGORY_OF[bug.form] is category]
             assert screen(f"/memories/{category.file}", lesson(category, found)) is None
     for path, source in sources.items():
         sha256 = hashlib.sha256(source.encode()).hexdigest()
