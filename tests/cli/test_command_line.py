@@ -196,7 +196,7 @@ def test_what_a_change_brings_in_is_told_from_what_was_there(run, repository):
     git("commit", "--message", "Before")
     nothing = run("review", "--diff", cwd=folder)
     assert nothing.returncode == 0
-    assert "No Python file has changed since HEAD." in nothing.stdout
+    assert "No Python file in scope has changed since HEAD." in nothing.stdout
     shutil.copy(SAMPLE_CODE / "data_processor_v1.py", folder / "new.py")
     with (folder / "old.py").open("a", encoding="utf-8") as file:
         file.write("\n\nLATER = 1\n")
