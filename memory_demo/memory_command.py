@@ -54,7 +54,12 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     proposals.add_argument("name", nargs="?", metavar="NAME")
     approve = add("approve", _approve, "put a proposal into memory, or some of its files")
     approve.add_argument("name", metavar="NAME")
-    approve.add_argument("paths", nargs="*", metavar="PATH")
+    approve.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="such as /memories/race_conditions.md (default: all its files)",
+    )
     approve.add_argument(
         "--as", dest="by", default=None, metavar="NAME", help="who approves (default: your user name)"
     )

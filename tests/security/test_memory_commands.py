@@ -131,6 +131,25 @@ def test_a_proposal_is_listed_shown_and_approved_by_name(memory, capsys):
     assert "Nothing waits" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "path", ["a.md", "races/a.md", "topic/races/a.md", "x/memories/a.md", "/memorie/a.md", ""]
+)
+def test_a_path_that_is_not_spelled_whole_stands_for_no_other_file(memory, capsys, path):
+    session = guarded_memory(memory.parent, proposal="PR 17")
+    for name in ("a.md", "races/a.md", "topic/races/a.md"):
+        session.execute(command="create", path=f"/memories/{name}", file_text="four\n")
+    before = {file: file.read_text("utf-8") for file in memory.rglob("*.md")}
+    for action in (("approve", "PR 17"), ("history",)):
+        capsys.readouterr()
+        assert main(["memory", *action, path]) == 2
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == 1
+        assert repr(path) in said.err and "such as /memories/" in said.err
+    assert {file: file.read_text("utf-8") for file in memory.rglob("*.md")} == before
+    assert main(["memory", "approve", "PR 17", "/memories/topic/races/a.md"]) == 0
+    assert (memory / "topic" / "races" / "a.md").is_file() and (memory / "a.md").read_text("utf-8") == "two\n"
+
+
 def test_a_proposal_is_rejected_and_an_unknown_one_is_named(memory, capsys):
     propose(memory)
     assert main(["memory", "reject", "PR 17"]) == 0
