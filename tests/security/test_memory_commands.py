@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -96,11 +97,40 @@ def test_what_cannot_be_done_is_told_in_one_line(memory, capsys, arguments, told
     assert told in error and error.count("\n") == 1
 
 
-def test_to_look_at_memory_does_not_make_it(tmp_path, monkeypatch, capsys):
+LOOKS = [("history",), ("show",), ("tree",), ("proposals",), ("clear", "--yes")]
+CHANGES = [
+    ("undo", "0123456789abcdef"),
+    ("redact", "0123456789abcdef"),
+    ("restore", "2026-11-22"),
+    ("approve", "PR 17"),
+    ("approve", "PR 17", "--from", "app.py"),
+    ("reject", "PR 17"),
+]
+
+
+@pytest.mark.parametrize(
+    "where", [("memory_storage",), (".",), ("others", "--scope", "nobody")], ids=" ".join
+)
+@pytest.mark.parametrize("action", [*LOOKS, *CHANGES], ids=" ".join)
+def test_where_there_is_no_memory_nothing_is_made_or_done(tmp_path, monkeypatch, capsys, action, where):
     monkeypatch.chdir(tmp_path)
-    for action in ("history", "show", "tree", "proposals"):
-        assert main(["memory", action]) == 0
-        assert "nothing in" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    (tmp_path / "app.py").write_text("x = 1\n", "utf-8")
+    guarded_memory(tmp_path / "others")
+    before = sorted(tmp_path.rglob("*"))
+    code = code_review_demo.main(["memory", *action, "--memory", *where])
+    said = capsys.readouterr()
+    assert code == (0 if action in LOOKS else 2)
+    told = said.out if action in LOOKS else said.err
+    assert "nothing in" in told or "app.py does not hold a proposal" in told
+    assert (said.out + said.err).count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_memory_that_somebody_removed_comes_back_by_its_history(memory, capsys):
+    first = versions(capsys)[0][1].replace(" ", "T").replace("Z", "+00:00")
+    shutil.rmtree(memory)
+    assert main(["memory", "restore", first]) == 0
+    assert (memory / "a.md").read_text("utf-8") == "one\n"
 
 
 @pytest.mark.parametrize("action", ["undo", "restore", "redact", "approve", "reject"])
