@@ -173,6 +173,7 @@ def _print(report: Report, format: str) -> None:
             print(as_json(as_sarif(report)))
         case "github":
             _print_for_github(report)
+    sys.stdout.flush()  # here and not on the way out, where nobody would hear that it fails
 
 
 def _print_for_github(report: Report) -> None:
