@@ -10,12 +10,13 @@ memory-review memory history       every version of every note, to undo, restore
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 if not __package__:  # run as a file: imports are found from the repository root
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -73,27 +74,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    code, told = _run(argv)
     try:
+        if told:
+            say(told, sys.stderr)
+    except OSError:
+        _let_go(sys.stderr)
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> tuple[int, str]:
+    """Run a command: its exit code, and what stderr has to say of it."""
+    try:
+        if sys.stdout is None:
+            raise CommandError("stdout is closed, so nobody would see what comes of it.")
         arguments = _parse(argv)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
-        return code
+        return code, ""
     except CommandError as error:
-        say(f"memory-review: {error}", sys.stderr)
-        return 2
+        return 2, f"memory-review: {error}"
     except StoreError as error:
-        say(
-            f"memory-review: The memory fails ({type(error).__name__}): {error.__cause__ or error}",
-            sys.stderr,
-        )
-        return 2
+        return 2, f"memory-review: The memory fails ({type(error).__name__}): {error.__cause__ or error}"
     except (KeyboardInterrupt, EOFError):
-        say("\nInterrupted; memory keeps what was written before.", sys.stderr)
-        return 130
+        return 130, "\nInterrupted; memory keeps what was written before."
     except BrokenPipeError:
-        # The interpreter flushes stdout once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        _let_go(sys.stdout, sys.stderr)
+        return 141, ""
+    except OSError as error:
+        _let_go(sys.stdout)
+        return 2, f"memory-review: {error.filename or 'stdout'} cannot be used: {error.strerror or error}."
+
+
+def _let_go(*streams: TextIO) -> None:
+    """Send what is left in them nowhere: the interpreter flushes them once more on its way out, and would fail again."""
+    for stream in streams:
+        with contextlib.suppress(OSError):  # no file behind it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -26,7 +26,7 @@ from memory_demo.python_source import (
 )
 
 _HEAD_BYTES = 4096
-_LINK, _SUBMODULE = "120000", "160000"
+_LINK, _SUBMODULE, _FILE = "120000", "160000", "100644"
 _SETTINGS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
@@ -98,17 +98,19 @@ class Repository:
         answer = self._git("cat-file", "--batch", stdin="".join(f"{id}\n" for id in small).encode())
         return dict(_batch(answer))
 
-    def changed_files(self, commit: str) -> list[ChangedFile]:
+    def changed_files(self, commit: str, named: Iterable[str] = ()) -> list[ChangedFile]:
         """The Python files of the working tree that are not as they were in this commit.
 
         Links, submodules and special files that may hold Python are among them, with the reason why they are not
-        reviewed. Untracked and deleted files are not.
+        reviewed. Deleted files are not, nor untracked ones but those that are `named`, by path from the top.
         """
         base, renamed, tracked = self.files(commit), self._renamed(commit), list(self._tracked())
         algorithm = self._git("rev-parse", "--show-object-format").decode().strip()
-        tree = _WorkingTree(self.top, algorithm, [path for path, _, _ in tracked])
+        paths = dict.fromkeys(path for path, _, _ in tracked)
+        tree = _WorkingTree(self.top, algorithm, paths)
+        untracked = [(path, Blob(_FILE, ""), False) for path in dict.fromkeys(named) if path not in paths]
         changed = []
-        for path, blob, is_sparse in tracked:
+        for path, blob, is_sparse in [*tracked, *untracked]:
             try:
                 data = self._changed_python(tree, path, blob, is_sparse, base.get(path))
             except NotReviewable as error:

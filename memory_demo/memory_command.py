@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import getpass
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -54,13 +53,19 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     proposals.add_argument("name", nargs="?", metavar="NAME")
     approve = add("approve", _approve, "put a proposal into memory, or some of its files")
     approve.add_argument("name", metavar="NAME")
-    approve.add_argument("paths", nargs="*", metavar="PATH")
+    approve.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="such as /memories/race_conditions.md (default: all its files)",
+    )
     approve.add_argument(
         "--as", dest="by", default=None, metavar="NAME", help="who approves (default: your user name)"
     )
     approve.add_argument(
         "--from", dest="file", type=Path, metavar="FILE", help="the proposal that review --to wrote to FILE"
     )
+    approve.set_defaults(run=_run_approve)
     reject = add("reject", _reject, "drop a proposal")
     reject.add_argument("name", metavar="NAME")
     add_moving_actions(actions, common)
@@ -69,11 +74,29 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 def _run(
     action: Callable[[argparse.Namespace, MemoryToolHandler], None], arguments: argparse.Namespace
 ) -> int:
-    brings_some = getattr(arguments, "file", None) is not None
-    if not (arguments.memory.exists() or brings_some):  # to look at memory does not make it
+    """Do it in the memory, if there is one: none is made for it."""
+    if arguments.memory.exists():
+        action(arguments, memory_handler(arguments))
+    elif action in (_show, _tree, _clear, _history, _proposals):
         say(f"There is nothing in {arguments.memory}.")
     else:
-        action(arguments, memory_handler(arguments))
+        raise CommandError(f"There is nothing in {arguments.memory}.")
+    return 0
+
+
+def _run_approve(arguments: argparse.Namespace) -> int:
+    """Approve what waits in the memory, or what a file brings, which waits there for as long as that takes."""
+    if arguments.file is None:
+        return _run(_approve, arguments)
+    from memory_demo.proposal_file import read_proposal, taken_in
+
+    document = read_proposal(arguments.file, arguments.name)  # first: only a proposal makes a memory
+    session = guarded_memory(store=arguments.memory.store(), proposal=arguments.name)
+    try:
+        with taken_in(document, session):
+            _approve(arguments, memory_handler(arguments))
+    except ProposalError as error:
+        raise CommandError(str(error)) from None
     return 0
 
 
@@ -135,25 +158,8 @@ def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> Non
 
 def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
     by = arguments.by or getpass.getuser()
-    with _waiting(arguments):
-        approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
+    approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
     say(f"Approved by {by}:\n{approved}")
-
-
-@contextlib.contextmanager
-def _waiting(arguments: argparse.Namespace) -> Iterator[None]:
-    """While the proposal waits in the memory: for a person, or for as long as it takes to approve that of a file."""
-    if arguments.file is None:
-        yield
-        return
-    from memory_demo.proposal_file import taken_in
-
-    session = guarded_memory(store=arguments.memory.store(), proposal=arguments.name)
-    try:
-        with taken_in(arguments.file, arguments.name, session):
-            yield
-    except ProposalError as error:
-        raise CommandError(str(error)) from None
 
 
 def _reject(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:

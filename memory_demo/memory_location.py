@@ -70,7 +70,14 @@ class MemoryLocation:
 
     def exists(self) -> bool:
         """Whether there may be something to look at, so that looking need not make a directory."""
-        return self.directory is None or self.directory.exists()
+        if self.directory is None:
+            return True
+        from memory_stores import FileStore
+
+        try:
+            return FileStore.is_in(self.directory, self.scope)
+        except OSError:
+            return True  # to make the store says what is wrong
 
     def store(self, *, unlimited: bool = False) -> FileStore | PostgresStore:
         """The store of the tenant. Raises CommandError."""

@@ -35,7 +35,7 @@ def sentence(call: ToolCall) -> str:
     asked = _memory_asked(call.input) if call.name == "memory" else _asked(call)
     if call.is_error:
         return f"{_short(asked)} -> error: {_short(_text(call.result))}"
-    done = _memory_done(call.input) if call.name == "memory" else _done(_text(call.result))
+    done = _memory_done(call.input) if call.name == "memory" else _done(call)
     return f"{_short(asked)} -> {_short(done)}"
 
 
@@ -65,7 +65,12 @@ def _asked(call: ToolCall) -> str:
     return " ".join([call.name, *(value for value in values if len(value) <= 40)])
 
 
-def _done(result: str) -> str:
+def _done(call: ToolCall) -> str:
+    result = _text(call.result)
+    if call.name == "read_source":
+        from memory_demo.source_tools import source_in
+
+        return _counted(source_in(result))
     return result if len(result.splitlines()) <= 1 else _counted(result)
 
 

@@ -53,25 +53,26 @@ def write_proposal(place: Path, name: str, files: Sequence[ProposedFile]) -> Non
 
 
 @contextlib.contextmanager
-def taken_in(place: Path, name: str, session: MemoryToolHandler) -> Iterator[None]:
-    """The proposal of a file waits in the memory below `session`, which writes to it, for as long as the block lasts.
+def taken_in(document: ProposalDocument, session: MemoryToolHandler) -> Iterator[None]:
+    """A proposal waits in the memory below `session`, which writes to it, for as long as the block lasts.
 
-    Raises CommandError for a file that is no such proposal, ProposalError if the memory does not hold any more what it held
-    when the proposal was made.
+    Raises CommandError for what may not be stored, ProposalError if the memory does not hold any more what it held when
+    the proposal was made.
     """
-    changes = _read(place, name)
+    name, changes = document.proposal, document.files
     if any(waiting.name == name for waiting in session.proposals.list()):
         raise CommandError(f"A proposal {name!r} waits in this memory already: approve or reject that first.")
     try:
         for change in changes:
-            _propose(session, change, place)
+            _propose(session, change)
         _check_same(session.proposals.diff(name), changes)
         yield
     finally:
         session.proposals.reject(name)  # what is left of it; after an approval there is nothing
 
 
-def _read(place: Path, name: str) -> list[ProposedText]:
+def read_proposal(place: Path, name: str) -> ProposalDocument:
+    """The proposal of this name that `write_proposal` wrote to a file. Raises CommandError."""
     try:
         with place.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -85,15 +86,15 @@ def _read(place: Path, name: str) -> list[ProposedText]:
         raise CommandError(f"{place} does not hold a proposal as review --to writes it.") from error
     if document.proposal != name:
         raise CommandError(f"{place} holds the proposal {document.proposal[:200]!r}, not {name!r}.")
-    return document.files
+    return document
 
 
-def _propose(session: MemoryToolHandler, change: ProposedText, place: Path) -> None:
+def _propose(session: MemoryToolHandler, change: ProposedText) -> None:
     session.execute(command="delete", path=change.path)  # makes room where there was a directory
     if change.after is not None:
         answer = session.execute(command="create", path=change.path, file_text=change.after)
         if "error" in answer:
-            raise CommandError(f"{place} proposes what may not be stored. {answer['error']}")
+            raise CommandError(f"The proposal holds what may not be stored. {answer['error']}")
 
 
 def _check_same(waiting: Sequence[ProposedFile], changes: Sequence[ProposedText]) -> None:

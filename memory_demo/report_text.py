@@ -57,7 +57,7 @@ def _parts(report: Report) -> Iterator[Text]:
 def _end(report: Report) -> Text:
     if not (report.targets or report.not_reviewed):
         return _line(
-            f"No Python file has changed since {report.base}."
+            f"No Python file in scope has changed since {report.base}."
             if report.base
             else "There is nothing to review."
         )

@@ -39,8 +39,8 @@ def add_review_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         const="HEAD",
         metavar="BASE",
         help="review the Python files that have changed since the working tree and BASE parted (default: the last "
-        "commit), and report what the change brings in; FILEs named before --diff narrow it down; untracked files are "
-        "left out",
+        "commit), and report what the change brings in; FILEs named before --diff narrow it down; a file that git does "
+        "not track is left out unless it is named",
     )
     review.add_argument(
         "--exclude",
@@ -173,6 +173,7 @@ def _print(report: Report, format: str) -> None:
             print(as_json(as_sarif(report)))
         case "github":
             _print_for_github(report)
+    sys.stdout.flush()  # here and not on the way out, where nobody would hear that it fails
 
 
 def _print_for_github(report: Report) -> None:

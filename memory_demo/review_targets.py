@@ -80,24 +80,25 @@ def changed_files(
 ) -> Selection:
     """The Python files that have changed since the working tree and `base` parted; only these, if any are given.
 
+    One that git does not track is new, if it is given, and left out if not.
     What to exclude is also read from pyproject.toml as it is in `base`: a branch has no say in it.
-    Raises CommandError.
+    Raises CommandError, also for what is given and is no file, neither here nor in a commit that is compared.
     """
     try:
         repository = Repository(folder)
         commit = repository.commit(base)
-        changed = repository.changed_files(repository.merge_base(commit))
+        parted = repository.merge_base(commit)
+        wanted = _wanted(only, repository, (parted, commit, "HEAD"))
+        changed = repository.changed_files(parted, wanted)
         patterns = (*exclude, *_excluded_in(repository, commit))
         unchanged = set(repository.python_files()) - {file.path for file in changed}
     except GitError as error:
         raise CommandError(str(error)) from None
-    wanted = {_without_links(path) for path in only}
     targets, problems, excluded = [], [], []
     for file in changed:
-        path = repository.top / file.path
-        if wanted and _without_links(path) not in wanted:
+        if wanted and file.path not in wanted:
             continue
-        name = os.path.relpath(path, folder)
+        name = os.path.relpath(repository.top / file.path, folder)
         if _is_excluded(file.path, patterns):
             excluded.append(name)
             continue
@@ -109,6 +110,26 @@ def changed_files(
         os.path.relpath(repository.top / path, folder): repository.top / path for path in sorted(unchanged)
     }
     return Selection(tuple(targets), tuple(problems), tuple(excluded), others, repository.top)
+
+
+def _wanted(only: Sequence[Path], repository: Repository, commits: Sequence[str]) -> set[str]:
+    """What a person names, by path from the top. What is not on disk any more is in one of the commits."""
+    wanted = {_from_top(path, repository): path for path in only}
+    for path in wanted.values():
+        _check_file(path)
+    gone = {name: path for name, path in wanted.items() if not (path.exists() or path.is_symlink())}
+    known = {name for commit in commits if gone for name in repository.files(commit)}
+    for name, path in gone.items():
+        if name not in known:
+            raise CommandError(f"There is no file {path}.")
+    return set(wanted)
+
+
+def _from_top(path: Path, repository: Repository) -> str:
+    try:
+        return _without_links(path).relative_to(repository.top.resolve()).as_posix()
+    except ValueError:
+        raise CommandError(f"{path} is not in this repository; review it without --diff.") from None
 
 
 def _target(name: str, file: ChangedFile, patterns: Sequence[str]) -> Target:
@@ -157,9 +178,13 @@ def _without_links(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _read(path: Path) -> bytes:
+def _check_file(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise CommandError(f"{path} is not a file; name Python files.")
+
+
+def _read(path: Path) -> bytes:
+    _check_file(path)
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ def read_source_tool(files: Mapping[str, Path]) -> BetaFunctionTool[Any]:
         return f"{text}\n[{path}: {len(data):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}]"
 
     return read_source
+
+
+def source_in(result: str) -> str:
+    """The text of the file in what read_source gave, without the line that comes after it."""
+    return re.sub(r"\n\[[^\n]*\]\Z", "", result)
 
 
 def report_finding_tool(found: list[ReportedFinding]) -> BetaFunctionTool[Any]:

@@ -95,6 +95,14 @@ class FileStore:
         self._staged = Place(None, str(self.directory / ".memory.staged"))
         self._versions = FileVersions(self.directory / ".memory.history")
 
+    @staticmethod
+    def is_in(directory: str | FilePath, scope: Sequence[str] = ()) -> bool:
+        """Whether the tenant has a memory there, or what is left of one; nothing is made. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            names = [path.name for path in FilePath(directory, *_scope_directories(scope)).iterdir()]
+            return any(name == "memories" or name.startswith(".memory.") for name in names)
+        return False
+
     def find(self, path: Path) -> Entry | None:
         self._recover()
         return self._tree.find(path)

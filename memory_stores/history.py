@@ -75,6 +75,10 @@ class History:
     def versions(self, path: str | None = None) -> list[Version]:
         """Every version, oldest first; of one path, such as ``/memories/notes.md``, if given. Raises HistoryError."""
         store = self._with_versions
+        if path is not None and not path.startswith("/memories/"):
+            raise HistoryError(
+                f"{path!r} is not the path of a note: write it whole, such as /memories/notes.md."
+            )
         if store is None:
             return []
         return self._told(lambda: list(store.versions(None if path is None else parts(path))))

@@ -124,7 +124,7 @@ class Proposals:
         return [self._shown(file) for file in files]
 
     def approve(self, name: str, paths: Iterable[str] | None = None, *, by: str = "") -> Answer:
-        """Put a proposal, or some of its files, into the memory: one change, recorded as made by `by`.
+        """Put a proposal, or some of its files as `list` spells them, into the memory: one change, recorded as by `by`.
 
         Refused as a whole, with both texts, if one of the files was changed in the memory since it was proposed.
         """
@@ -219,11 +219,14 @@ def _chosen(name: str, files: Sequence[Waiting], paths: Iterable[str] | None) ->
         raise _unknown(name)
     if paths is None:
         return files
-    known = {file.path: file for file in files}
-    wanted = dict.fromkeys(map(parts, paths))
+    # By the whole spelling: what is approved is what was named, and nothing that looks like it.
+    known = {spelled(file.path): file for file in files}
+    wanted = dict.fromkeys(paths)
     missing = next((path for path in wanted if path not in known), None)
     if missing is not None:
-        raise ProposalError(f"{spelled(missing)} is not in the proposal {name!r}.")
+        raise ProposalError(
+            f"{missing!r} is not in the proposal {name!r}: name its files as it lists them, such as {next(iter(known))}."
+        )
     return [known[path] for path in wanted]
 
 

@@ -22,7 +22,7 @@ def spelled(path: Path) -> str:
 
 
 def parts(spelling: str) -> Path:
-    """The path that is spelled so."""
+    """The path that `spelled` spells so. What a person or a model writes is to be checked before."""
     return tuple(filter(None, spelling.split("/")[2:]))
 
 

@@ -221,5 +221,5 @@ def what_it_knows() -> str:
     )
     return (
         f"It knows a few forms of bug and no others: {known}. It looks for those that the request or memory speaks of. "
-        "A key in .env gives a real review."
+        "A key in ANTHROPIC_API_KEY gives a real review."
     )

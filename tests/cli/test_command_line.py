@@ -196,7 +196,7 @@ def test_what_a_change_brings_in_is_told_from_what_was_there(run, repository):
     git("commit", "--message", "Before")
     nothing = run("review", "--diff", cwd=folder)
     assert nothing.returncode == 0
-    assert "No Python file has changed since HEAD." in nothing.stdout
+    assert "No Python file in scope has changed since HEAD." in nothing.stdout
     shutil.copy(SAMPLE_CODE / "data_processor_v1.py", folder / "new.py")
     with (folder / "old.py").open("a", encoding="utf-8") as file:
         file.write("\n\nLATER = 1\n")
@@ -352,6 +352,43 @@ def test_a_reader_that_leaves_early_is_no_error(environment, tmp_path):
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+FULL = "stdout cannot be used: No space left on device."
+CLOSED = "stdout is closed, so nobody would see what comes of it."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's; CI has a Linux runner")
+@pytest.mark.parametrize(
+    ("redirected", "arguments", "told"),
+    [
+        (">/dev/full", ("memory", "show"), FULL),
+        (">/dev/full", ("review", "app.py"), FULL),
+        (">/dev/full", ("review", "app.py", "odd.py", "--format", "json"), FULL),
+        (">/dev/full", ("review", "odd.py", "--format", "github"), FULL),
+        (">/dev/full 2>&1", ("review", "app.py", "--fail-on-findings"), ""),
+        ("2>/dev/full", ("review", "nosuch.py"), ""),
+        (">&-", ("memory", "show"), CLOSED),
+        (">&-", ("review", "app.py"), CLOSED),
+        (">&-", ("review", "app.py", "--format", "json"), CLOSED),
+    ],
+)
+def test_what_cannot_be_said_is_not_done(environment, app, redirected, arguments, told):
+    (app.parent / "odd.py").write_bytes(b"<<<<<<<")
+    (app.parent / "notes" / "memories").mkdir(parents=True)
+    (app.parent / "notes" / "memories" / "a.md").write_text("a\n", "utf-8")
+    command = (sys.executable, SCRIPT, "--memory", "notes", *arguments)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirected}', "sh", *command],
+        cwd=app.parent,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert done.stderr.endswith(f"memory-review: {told}\n" if told else "")
 
 
 def test_memory_is_shown_without_being_touched(run, tmp_path):

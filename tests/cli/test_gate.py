@@ -83,6 +83,28 @@ def test_what_was_not_reviewed_is_2_and_the_findings_are_printed(branch, review,
     assert review(folder, *GATE, **serve(scripted(finds_the_update))).code == 2
 
 
+@pytest.mark.parametrize("name", [".", "pkg", "pkg/", "pkg/*.py", "nosuch.py"])
+@pytest.mark.parametrize("beside", [(), ("app.py",)], ids=["alone", "beside app.py"])
+def test_a_name_that_stands_for_no_file_is_2_whatever_is_compared(branch, review, name, beside):
+    folder, _ = branch
+    (folder / "pkg").mkdir()
+    (folder / "pkg" / "mod.py").write_text(BUG, "utf-8")
+    for compared in ((), GATE):
+        done = review(folder, *beside, name, *compared)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert re.search("no file|is not a file; name Python files", last_line(done))
+
+
+def test_an_untracked_file_that_is_named_is_new_in_the_change(branch, review, serve):
+    folder, _ = branch
+    (folder / "new.py").write_text(BUG, "utf-8")
+    live = serve(scripted(finds_the_update))
+    done = review(folder, "new.py", *GATE, **live)
+    assert (done.code, document(done)) == (1, ({"new.py"}, {}))
+    unnamed = review(folder, *GATE, **live)
+    assert (unnamed.code, document(unnamed)) == (1, ({"app.py"}, {}))
+
+
 def test_files_that_a_person_names_go_on_without_the_one_that_cannot_be_read(branch, review, serve):
     folder, _ = branch
     (folder / "odd.py").write_text("<<<<<<< HEAD\n", "utf-8")

@@ -14,7 +14,7 @@ from scripted_reviewer import scripted
 from memory_demo.assistant import guarded_memory
 from memory_demo.code_review_demo import main
 from memory_demo.memory_view import read_notes
-from memory_demo.proposal_file import taken_in, write_proposal
+from memory_demo.proposal_file import read_proposal, taken_in, write_proposal
 from memory_demo.report_github import SUMMARY_BYTES
 
 NAME = "PR 17"
@@ -163,7 +163,7 @@ def test_approved_from_a_file_it_makes_of_a_copy_what_it_makes_of_its_own_memory
         if not session.proposals.list() or "\ufffd" in str(steps):
             return
         write_proposal(file, NAME, session.proposals.diff(NAME))
-        with taken_in(file, NAME, guarded_memory(copy, proposal=NAME)):
+        with taken_in(read_proposal(file, NAME), guarded_memory(copy, proposal=NAME)):
             answer = guarded_memory(copy).proposals.approve(NAME)
         assert answer.keys() == session.proposals.approve(NAME).keys()
         assert notes(copy) == notes(ours)

@@ -86,12 +86,82 @@ def test_staged_committed_edited_renamed_and_nested_files_but_not_deleted_untrac
     selection = changed_files("HEAD", folder)
     assert names(selection) == {"new name.py", QUOTED, "plan b/bad.py", "added.py", "edited.py"}
     assert names(changed_files("HEAD", folder / "deep" / "er")) == names(selection)
-    only = [folder / "deep" / ".." / "added.py", folder / "untracked.py"]
+    only = [folder / "deep" / ".." / "added.py"]
     assert names(changed_files("HEAD", folder, only)) == {"added.py"}
     base = {target.path: target.base for target in selection.targets}
     assert base["added.py"] is None
     assert base["new name.py"] == "a = 1\nb = 2\nc = 3\nd = 4\n"
     assert not selection.not_reviewed
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nosuch.py", "no file"),
+        ("pkg/*.py", "no file"),
+        ("app.py/mod.py", "no file"),
+        (".", "not a file"),
+        ("pkg", "not a file"),
+        (".git", "not a file"),
+        ("..", "not a file"),
+        ("../elsewhere.py", "not in this repository"),
+    ],
+)
+def test_a_name_that_stands_for_no_file_is_refused_beside_a_change_too(branch, name, words):
+    folder, git = branch
+    write(folder, "app.py")
+    write(folder, "pkg/mod.py")
+    write(folder.parent, "elsewhere.py")
+    commit(git)
+    with pytest.raises(CommandError, match=words):
+        changed_files("main", folder, [folder / "app.py", folder / name])
+
+
+def test_what_git_says_has_changed_may_be_named_and_what_it_does_not_track_is_new(branch):
+    folder, git = branch
+    for name in ("gone.py", "moved.py", "same.py", "deep/here.py"):
+        write(folder, name, f"name = {name!r}\n")
+    commit(git)
+    git("branch", "--force", "main")
+    git("rm", "--quiet", "gone.py")
+    git("mv", "moved.py", "deep/there.py")
+    write(folder, "app.py")
+    commit(git)
+    git("switch", "--quiet", "main")
+    write(folder, "later.py")
+    commit(git)
+    git("switch", "--quiet", "feature")
+    write(folder, "deep/here.py")
+    write(folder, "notes.md")
+    (folder / "deep" / "there.py").unlink()
+    write(folder, "new.py")
+    write(folder, "not python.txt")
+    answers = [
+        subprocess.run(["git", *command, "-z"], cwd=folder, check=True, capture_output=True).stdout
+        for command in (("diff", "--name-only", "--no-renames", "main"), ("ls-files", "--others"))
+    ]
+    listed = [folder / name for name in b"".join(answers).decode().split("\0")[:-1]]
+    assert {path.name for path in listed} >= {"gone.py", "moved.py", "later.py", "new.py", "not python.txt"}
+    selection = changed_files("main", folder, listed)
+    assert names(selection) == {"app.py", "deep/here.py", "new.py"}
+    assert [target.base for target in selection.targets if target.path == "new.py"] == [None]
+    assert not selection.not_reviewed
+    assert "new.py" not in names(changed_files("main", folder))
+    for name in ("same.py", "gone.py", "notes.md"):
+        assert not names(changed_files("main", folder, [folder / name]))
+
+
+def test_an_untracked_file_that_is_named_is_looked_at_as_a_tracked_one(branch, tmp_path):
+    folder, git = branch
+    for name in ("odd.py", "generated.py", "app.pyi"):
+        write(folder, name, b"\0")
+    git("rm", "--cached", "--quiet", "app.py")
+    only = [folder / name for name in ("odd.py", "generated.py", "app.pyi", "app.py")]
+    selection = changed_files("main", folder, only, exclude=["gen*.py"])
+    assert (names(selection), reasons(selection).keys()) == (set(), {"odd.py", "app.pyi"})
+    assert selection.excluded == ("generated.py",)
+    link(folder / "link.py", write(tmp_path, "canary.py"))
+    assert "is a link" in reasons(changed_files("main", folder, [folder / "link.py"]))["link.py"]
 
 
 def test_a_file_is_called_as_from_the_folder_one_stands_in(branch):

@@ -133,6 +133,16 @@ def test_a_copy_of_nothing_is_no_copy(run, tmp_path):
     assert not (tmp_path / "copied").exists()
 
 
+def test_a_copy_of_what_is_no_memory_leaves_nothing_behind(run, tmp_path):
+    (tmp_path / "app.py").write_text("x = 1\n", "utf-8")
+    remember("notes", "everybody's")
+    before = sorted(tmp_path.rglob("*"))
+    for old, new in ((".", "."), (".", "copied")):
+        assert "There is nothing in ." in one_sentence(run("memory", "copy", old, new))
+    one_sentence(run("memory", "copy", "notes", "copied", "--from-scope", "nobody"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_copy_of_a_history_alone_is_one(run):
     remember("notes", "everybody's")
     assert run("memory", "clear", "--yes", "--memory", "notes")[0] == 0

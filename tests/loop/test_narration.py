@@ -6,6 +6,7 @@ from wire import Wire, message, text, use
 
 from memory_demo.demo_helpers import ToolCall
 from memory_demo.narration import narrate, sentence
+from memory_demo.source_tools import read_source_tool
 
 CALLS = {
     "memory view /memories -> read": {"command": "view", "path": "/memories"},
@@ -64,6 +65,24 @@ def test_another_tool_is_told_by_its_short_values_and_what_came_back(result, exp
     given = {"file": "a.py", "line": 3, "cause": "word " * 20}
     assert (
         sentence(ToolCall("report_finding", given, result, False)) == f"report_finding a.py 3 -> {expected}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", "0 lines"),
+        ("x = 1\n", "1 line"),
+        ("x = 1", "1 line"),
+        ("a = [\n]\n", "2 lines"),
+        ("\n\n", "2 lines"),
+    ],
+)
+def test_of_a_file_that_was_read_its_own_lines_are_counted(tmp_path, text, lines):
+    (tmp_path / "a.py").write_text(text, "utf-8")
+    result = read_source_tool({"a.py": tmp_path / "a.py"}).call({"path": "a.py"})
+    assert (
+        sentence(ToolCall("read_source", {"path": "a.py"}, result, False)) == f"read_source a.py -> {lines}"
     )
 
 

@@ -185,3 +185,13 @@ def test_an_installed_package_reads_the_env_file_that_is_named(memory_review):
     named = memory_review("--offline", "--env", ".env", "review", "app.py")
     assert named.returncode == 2
     assert named.stderr.startswith("memory-review: ") and "claude-3-7-sonnet-20250219" in named.stderr
+
+
+def test_installed_it_says_where_a_key_is_read(memory_review, stand_in):
+    offline = ("--memory", "memory_storage", "review", "app.py")
+    notice = memory_review(*offline).stdout
+    assert notice.startswith("Offline, because there is no ")
+    named = re.search(r"A key in (\w+) gives a real review\.", notice)
+    assert named, notice
+    assert stand_in.keys() == {"ANTHROPIC_BASE_URL", named[1]}
+    assert memory_review(*offline, **stand_in).stdout.startswith(f"Live, because {named[1]} is set in ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -96,11 +97,40 @@ def test_what_cannot_be_done_is_told_in_one_line(memory, capsys, arguments, told
     assert told in error and error.count("\n") == 1
 
 
-def test_to_look_at_memory_does_not_make_it(tmp_path, monkeypatch, capsys):
+LOOKS = [("history",), ("show",), ("tree",), ("proposals",), ("clear", "--yes")]
+CHANGES = [
+    ("undo", "0123456789abcdef"),
+    ("redact", "0123456789abcdef"),
+    ("restore", "2026-11-22"),
+    ("approve", "PR 17"),
+    ("approve", "PR 17", "--from", "app.py"),
+    ("reject", "PR 17"),
+]
+
+
+@pytest.mark.parametrize(
+    "where", [("memory_storage",), (".",), ("others", "--scope", "nobody")], ids=" ".join
+)
+@pytest.mark.parametrize("action", [*LOOKS, *CHANGES], ids=" ".join)
+def test_where_there_is_no_memory_nothing_is_made_or_done(tmp_path, monkeypatch, capsys, action, where):
     monkeypatch.chdir(tmp_path)
-    for action in ("history", "show", "tree", "proposals"):
-        assert main(["memory", action]) == 0
-        assert "nothing in" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    (tmp_path / "app.py").write_text("x = 1\n", "utf-8")
+    guarded_memory(tmp_path / "others")
+    before = sorted(tmp_path.rglob("*"))
+    code = code_review_demo.main(["memory", *action, "--memory", *where])
+    said = capsys.readouterr()
+    assert code == (0 if action in LOOKS else 2)
+    told = said.out if action in LOOKS else said.err
+    assert "nothing in" in told or "app.py does not hold a proposal" in told
+    assert (said.out + said.err).count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_memory_that_somebody_removed_comes_back_by_its_history(memory, capsys):
+    first = versions(capsys)[0][1].replace(" ", "T").replace("Z", "+00:00")
+    shutil.rmtree(memory)
+    assert main(["memory", "restore", first]) == 0
+    assert (memory / "a.md").read_text("utf-8") == "one\n"
 
 
 @pytest.mark.parametrize("action", ["undo", "restore", "redact", "approve", "reject"])
@@ -129,6 +159,25 @@ def test_a_proposal_is_listed_shown_and_approved_by_name(memory, capsys):
     assert versions(capsys)[-1][-1] == "by Ada"
     main(["memory", "proposals"])
     assert "Nothing waits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "path", ["a.md", "races/a.md", "topic/races/a.md", "x/memories/a.md", "/memorie/a.md", ""]
+)
+def test_a_path_that_is_not_spelled_whole_stands_for_no_other_file(memory, capsys, path):
+    session = guarded_memory(memory.parent, proposal="PR 17")
+    for name in ("a.md", "races/a.md", "topic/races/a.md"):
+        session.execute(command="create", path=f"/memories/{name}", file_text="four\n")
+    before = {file: file.read_text("utf-8") for file in memory.rglob("*.md")}
+    for action in (("approve", "PR 17"), ("history",)):
+        capsys.readouterr()
+        assert main(["memory", *action, path]) == 2
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == 1
+        assert repr(path) in said.err and "such as /memories/" in said.err
+    assert {file: file.read_text("utf-8") for file in memory.rglob("*.md")} == before
+    assert main(["memory", "approve", "PR 17", "/memories/topic/races/a.md"]) == 0
+    assert (memory / "topic" / "races" / "a.md").is_file() and (memory / "a.md").read_text("utf-8") == "two\n"
 
 
 def test_a_proposal_is_rejected_and_an_unknown_one_is_named(memory, capsys):
