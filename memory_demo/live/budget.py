@@ -34,7 +34,7 @@ class Budget:
     def spent(self) -> float:
         """Dollars so far."""
         try:
-            lines = (self.directory / COSTS).read_text(encoding="utf-8").splitlines()
+            lines = (self.directory / COSTS).read_bytes().splitlines()
         except FileNotFoundError:
             return 0.0
         return float(sum(json.loads(line)["dollars"] for line in lines))

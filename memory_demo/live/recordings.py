@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 ABOUT = "about.json"
 EXCHANGES = "exchanges.jsonl"
 COSTS = "costs.jsonl"
 
-# Not written by a person or a model: screening them would find random strings that they are meant to be.
-_NOT_TEXT = frozenset({"signature", "data", "encrypted_content", "id", "tool_use_id", "type", "request_id"})
-_DELTAS = ("text", "partial_json", "thinking", "content")
+# Fields by the type of their block that hold random strings by design: screening them would find just that.
+_RANDOM = {
+    "base64": {"data"},
+    "redacted_thinking": {"data"},
+    "thinking": {"signature"},
+    "signature_delta": {"signature"},
+    "compaction": {"signature", "encrypted_content"},
+    "compaction_delta": {"encrypted_content"},
+    "advisor_redacted_result": {"encrypted_content"},
+    "web_search_result": {"encrypted_content"},
+    "web_search_result_location": {"encrypted_index"},
+    "encrypted_code_execution_result": {"encrypted_stdout"},
+    "message": {"id"},
+}
+# Fields of a block that come in pieces.
+_PIECES = ("text", "partial_json", "thinking", "content")
 
 
 class RecordingError(ValueError):
@@ -85,13 +100,12 @@ def add(directory: Path, exchange: Exchange) -> None:
     append(directory, EXCHANGES, asdict(exchange))
 
 
-def load(directory: Path) -> list[Exchange]:
-    """The exchanges of a recording. Raises RecordingError."""
-    path = directory / EXCHANGES
+def read(directory: Path, name: str, made: Callable[[Any], _T]) -> list[_T]:
+    """What is `made` of each line of a file of a recording. Raises RecordingError."""
+    path = directory / name
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        entries = [json.loads(line) for line in lines]
-        return [Exchange(**{**entry, "betas": tuple(entry["betas"])}) for entry in entries]
+        # As bytes: these split at line ends alone, and text at U+2028 too, which may stand in a JSON string.
+        return [made(json.loads(line)) for line in path.read_bytes().splitlines()]
     except OSError as error:
         raise RecordingError(
             f"{path} cannot be read ({error.strerror}); give the directory of a recording."
@@ -100,16 +114,53 @@ def load(directory: Path) -> list[Exchange]:
         raise RecordingError(f"{path} is not a recording of this version ({error}); make it anew.") from None
 
 
+def load(directory: Path) -> list[Exchange]:
+    """The exchanges of a recording. Raises RecordingError."""
+    return read(directory, EXCHANGES, lambda entry: Exchange(**{**entry, "betas": tuple(entry["betas"])}))
+
+
 def screened(exchange: Exchange) -> Exchange:
     """The exchange as it may be written: itself, or only the fact that it was withheld."""
-    for part, value in (("request", exchange.request), ("reply", exchange.answer)):
-        for text in _texts(value):
-            reason = _secret_in(text)
-            if reason:
-                withheld = f"the {part} was not kept: {reason}"
-                kept = (exchange.method, exchange.path, exchange.betas, None, exchange.status)
-                return Exchange(*kept, exchange.headers, None, withheld)
+    answer = exchange.answer
+    if is_stream(exchange.headers):
+        answer = list(_stream_texts(answer))
+    for part, value in (("request", exchange.request), ("reply", answer)):
+        reason = secret_in(value)
+        if reason:
+            withheld = f"the {part} was not kept: {reason}"
+            kept = (exchange.method, exchange.path, exchange.betas, None, exchange.status)
+            return Exchange(*kept, exchange.headers, None, withheld)
     return exchange
+
+
+def secret_in(value: Any) -> str | None:
+    """Why a JSON value must not be written, or None."""
+    return next(filter(None, map(_screen, _texts(value))), None)
+
+
+def is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether an answer with these headers is an event stream."""
+    return headers.get("content-type", "").startswith("text/event-stream")
+
+
+def json_or_text(text: str) -> Any:
+    """The value of a text that is JSON, and every other text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def stream_events(body: str) -> Iterator[Any]:
+    """The data of each event of a stream: JSON, or a text that is none."""
+    data: list[str] = []
+    for line in [*body.encode().splitlines(), b""]:  # as bytes, as in `read`
+        name, _, value = line.decode().partition(":")
+        if name == "data":
+            data.append(value.removeprefix(" "))
+        elif not line and data:
+            yield json_or_text("\n".join(data))
+            data = []
 
 
 def difference(recorded: Any, sent: Any, where: str = "") -> str:
@@ -134,33 +185,46 @@ def difference(recorded: Any, sent: Any, where: str = "") -> str:
     return f"{where} is {_shown(recorded, sent)} in the recording and {_shown(sent, recorded)} in the request"
 
 
-def stream_texts(body: str) -> Iterator[str]:
+def _stream_texts(body: str) -> Iterator[str]:
     """The texts of an event stream, each block's pieces put together."""
-    blocks: dict[tuple[int, str], list[str]] = {}
-    for line in body.splitlines():
-        if line.startswith("data: "):
-            event = json.loads(line.removeprefix("data: "))
-            for kind in _DELTAS:
-                piece = (event.get("delta") or {}).get(kind)
-                if isinstance(piece, str):
-                    blocks.setdefault((event.get("index", 0), kind), []).append(piece)
-    yield from ("".join(pieces) for pieces in blocks.values())
+    pieces: dict[tuple[int, str], list[str]] = {}
+    for event in stream_events(body):
+        match event:
+            case {"content_block": dict(part)} | {"delta": dict(part)}:
+                for name in _PIECES:
+                    if isinstance(part.get(name), str):
+                        pieces.setdefault((event.get("index", 0), name), []).append(part.pop(name))
+        yield from _texts(event)
+    for (_, name), parts in pieces.items():
+        text = "".join(parts)
+        yield from _texts({"input": json_or_text(text)} if name == "partial_json" else text)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, in_input: bool = False) -> Iterator[str]:
+    """All texts in a JSON value. A tool's input is JSON of the model's own: no field of it is random by design."""
     if isinstance(value, str):
-        yield from stream_texts(value) if value.startswith("event: ") else (value,)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key not in _NOT_TEXT:
-                yield from _texts(item)
+        yield value
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from _texts(item, in_input)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "input" and not in_input:
+                # Names stand beside their values there, and what is a password shows by its name.
+                yield json.dumps(item, ensure_ascii=False)
+                yield from _texts(item, True)
+            elif in_input or not _is_random(str(value.get("type")), key):
+                yield from _texts(item, in_input)
+
+
+def _is_random(kind: str, field: str) -> bool:
+    """Whether a field of a block of this type is an id of a tool use, a signature or something encrypted."""
+    id_of = {"id": "tool_use", "tool_use_id": "tool_result"}.get(field)
+    return field in _RANDOM.get(kind, ()) or (id_of is not None and kind.endswith(id_of))
 
 
 @lru_cache(maxsize=4096)
-def _secret_in(text: str) -> str | None:
+def _screen(text: str) -> str | None:
     from memory_screens import secrets_screen
 
     return secrets_screen("", text)

@@ -15,7 +15,16 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from memory_demo.live.budget import Budget
-from memory_demo.live.recordings import Exchange, add, difference, load, screened
+from memory_demo.live.recordings import (
+    Exchange,
+    add,
+    difference,
+    is_stream,
+    json_or_text,
+    load,
+    screened,
+    stream_events,
+)
 
 _LOG = logging.getLogger(__name__)
 # Answers that a client asks for again; the answer that counts is the one after them.
@@ -68,9 +77,8 @@ class RecordingTransport(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         self.close()
 
     def _record(self, request: httpx2.Request, body: Any, response: httpx2.Response, content: bytes) -> None:
-        kind = response.headers.get("content-type", "").split(";")[0]
         text = content.decode("utf-8", "replace")
-        answer = text if kind == "text/event-stream" else _json(content)
+        answer = text if is_stream(response.headers) else _json(content)
         if isinstance(answer, dict):
             answer.pop("request_id", None)
         headers = {name: value for name, value in response.headers.items() if name in _KEPT_HEADERS}
@@ -125,15 +133,18 @@ def _replaying(directory: Path) -> httpx2.MockTransport:
 
 
 def usage_of(answer: Any) -> dict[str, Any]:
-    """The final usage of a message, plain or streamed; empty for everything else."""
+    """The final usage of a message, plain or streamed; empty for a stream that was cut off and everything else."""
     if isinstance(answer, dict):
         return answer.get("usage") or {}
-    usage: dict[str, Any] = {}
-    for line in str(answer or "").splitlines():
-        if line.startswith("data: "):
-            event = json.loads(line.removeprefix("data: "))
-            usage |= (event.get("message") or {}).get("usage") or event.get("usage") or {}
-    return usage
+    first: dict[str, Any] = {}
+    final: dict[str, Any] = {}
+    for event in stream_events(str(answer or "")):
+        match event:
+            case {"type": "message_start", "message": {"usage": dict(usage)}}:
+                first = usage
+            case {"type": "message_delta", "usage": dict(usage)}:
+                final |= usage
+    return first | final if final else {}
 
 
 def _replay(exchanges: Sequence[Exchange], directory: Path) -> Callable[[httpx2.Request], httpx2.Response]:
@@ -190,7 +201,4 @@ def _betas(request: httpx2.Request) -> tuple[str, ...]:
 
 
 def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body) if body else None
-    except ValueError:
-        return body.decode("utf-8", "replace")
+    return json_or_text(body.decode("utf-8", "replace")) if body else None

@@ -1,15 +1,28 @@
 """What is recorded and what is not, and that a replay is strict. In process, below the SDK's own client."""
 
+import inspect
 import json
+import typing
 
 import anthropic
 import httpx2
+import pydantic
 import pytest
+from anthropic.types import beta
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_demo.live.budget import Budget, BudgetSpent, cost, worst_cost
-from memory_demo.live.recordings import EXCHANGES, About, RecordingError, difference, load, start
+from memory_demo.live.recordings import (
+    EXCHANGES,
+    About,
+    Exchange,
+    RecordingError,
+    difference,
+    load,
+    screened,
+    start,
+)
 from memory_demo.live.transports import RecordingTransport, replay_client
 from memory_demo.offline import OfflineAPI, Reply
 from memory_demo.offline.faults import overloaded, rate_limit
@@ -18,7 +31,10 @@ from memory_demo.usage import billed
 MODEL = "claude-sonnet-5-5"
 # Put together here, so that no scanner takes this file for one that holds keys.
 SECRET = "AKIA" + "IOSFODNN7QRSTUVW"
+# Known by its beginning alone, which must be one of a word.
+WORD = "hf" + "_" + "model0hub1" * 3
 WORDS = "The lock is taken twice."
+REQUEST = {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
 
 
 class OfflineTransport(httpx2.BaseTransport):
@@ -39,9 +55,13 @@ def directory(tmp_path):
     return tmp_path / "recording"
 
 
+def say(prompt):
+    return Reply(({"type": "text", "text": WORDS},))
+
+
 @pytest.fixture
 def recorder(directory):
-    def make(responder=lambda prompt: Reply(({"type": "text", "text": WORDS},)), limit=5.0, faults=()):
+    def make(responder=say, limit=5.0, faults=()):
         transport = OfflineTransport(OfflineAPI(responder, faults=faults))
         recording = RecordingTransport(transport, directory, Budget(directory, limit))
         return anthropic.Anthropic(
@@ -85,6 +105,18 @@ def test_what_was_recorded_is_replayed_plain_and_streamed(recorder, directory):
     assert replay.beta.models.retrieve(MODEL).to_dict() == described.to_dict()
 
 
+@pytest.mark.parametrize("send", [ask, stream])
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_what_ends_a_line_of_text_ends_none_of_a_recording(recorder, directory, send, end):
+    words = f"one{end}two"
+    answer = send(recorder(lambda prompt: Reply(({"type": "text", "text": words},))), words)
+    assert answer.content[-1].text == words
+    assert send(replay_client(directory), words).to_dict() == answer.to_dict()
+    assert Budget(directory, 1).spent() == pytest.approx(cost(MODEL, answer.usage.to_dict()))
+    send(recorder(lambda prompt: Reply(({"type": "text", "text": f"{end}{SECRET}"},))))
+    assert load(directory)[-1].withheld
+
+
 def test_errors_are_recorded_and_passing_ones_are_not(recorder, directory):
     client = recorder(faults=[overloaded(), rate_limit(0)])
     with pytest.raises(anthropic.NotFoundError):
@@ -123,6 +155,105 @@ def test_a_secret_in_a_reply_is_not_written_whatever_pieces_it_came_in(recorder,
     written = (directory / EXCHANGES).read_text(encoding="utf-8")
     assert SECRET not in written and SECRET[-8:] not in written
     assert load(directory)[0].withheld.startswith("the reply was not kept")
+
+
+def request_of(block):
+    return Exchange(
+        "POST", "/v1/messages", (), {"messages": [{"role": "user", "content": [block]}]}, 200, {}, {}
+    )
+
+
+def reply_of(*events, mark="data: "):
+    """A stream of these events."""
+    body = "".join(f"event: {event['type']}\n{mark}{json.dumps(event)}\n\n" for event in events)
+    return Exchange("POST", "/v1/messages", (), {}, 200, {"content-type": "text/event-stream"}, body)
+
+
+@pytest.mark.parametrize(
+    "text", [f"event: rotated, the key is {SECRET}", f"event: note\ndata: {SECRET}", f"data: {{\n{SECRET}"]
+)
+def test_a_text_that_looks_like_a_stream_is_a_text(text):
+    assert screened(request_of({"type": "text", "text": text})).withheld
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data": f"token {SECRET}"},
+        {"id": SECRET},
+        {"type": "thinking", "signature": SECRET},
+        {"block": {"type": "redacted_thinking", "data": SECRET}},
+        {SECRET: 1},
+        {"password": "Tr0ub4dor3"},
+        {"code": f"first line\n{WORD}"},
+        {"type": "redacted_thinking", "data": f"first line\n{WORD}"},
+    ],
+    ids=["data", "id", "signature", "inner block", "name", "password", "line", "line of data"],
+)
+@pytest.mark.parametrize("send", [ask, stream])
+def test_no_field_of_a_tools_input_is_overlooked(recorder, directory, send, given):
+    use = {"type": "tool_use", "name": "look", "input": given}
+    send(recorder(lambda prompt: Reply((use,))))
+    assert load(directory)[0].withheld.startswith("the reply was not kept")
+
+
+@pytest.mark.parametrize("mark", ["data: ", "data:"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        {
+            "type": "content_block_start",
+            "index": 1,
+            "content_block": {
+                "type": "bash_code_execution_tool_result",
+                "tool_use_id": "srvtoolu_01",
+                "content": {"type": "bash_code_execution_result", "stdout": SECRET, "content": []},
+            },
+        },
+        {
+            "type": "content_block_delta",
+            "index": 1,
+            "delta": {
+                "type": "citations_delta",
+                "citation": {"type": "char_location", "cited_text": SECRET, "document_index": 0},
+            },
+        },
+        {"type": "error", "error": {"type": "api_error", "message": f"{SECRET} is not a key"}},
+    ],
+    ids=["result", "citation", "error"],
+)
+def test_a_secret_is_found_wherever_it_stands_in_a_stream(event, mark):
+    assert screened(reply_of(event, mark=mark)).withheld
+
+
+def test_a_stream_of_no_json_is_screened_as_text():
+    headers = {"content-type": "text/event-stream; charset=utf-8"}
+    exchange = Exchange("POST", "/v1/messages", (), {}, 200, headers, f"event: message_start\ndata: {SECRET}")
+    assert screened(exchange).withheld
+
+
+def fields_of_the_sdk():
+    """Type and name of each field of text of a block, by the SDK's own types."""
+    models = [kind for kind in vars(beta).values() if inspect.isclass(kind)]
+    for model in (kind for kind in models if issubclass(kind, pydantic.BaseModel)):
+        types = typing.get_args(model.model_fields["type"].annotation) if "type" in model.model_fields else ()
+        for name, field in model.model_fields.items():
+            if str in (field.annotation, *typing.get_args(field.annotation)):
+                yield from ((kind, name) for kind in types if isinstance(kind, str))
+
+
+def test_only_what_is_random_by_design_is_overlooked():
+    by_design = set()
+    for kind, name in fields_of_the_sdk():
+        is_id = (name == "id" and kind.endswith("tool_use")) or name == "tool_use_id"
+        is_sealed = name == "signature" or name.startswith("encrypted_")
+        is_bytes = name == "data" and kind in ("base64", "redacted_thinking")
+        if is_id or is_sealed or is_bytes or (kind, name) == ("message", "id"):
+            by_design.add((kind, name))
+        block = {"type": kind, name: f"{SECRET} "}
+        assert bool(screened(request_of(block)).withheld) == ((kind, name) not in by_design), block
+    assert {("thinking", "signature"), ("base64", "data"), ("compaction", "encrypted_content")} <= by_design
+    assert ("text", "data") not in by_design
 
 
 def test_what_was_withheld_is_paid_and_is_named_by_a_replay(recorder, directory):
@@ -183,8 +314,7 @@ def test_a_recording_that_is_damaged_is_refused_in_one_sentence(directory):
 
 
 def test_a_request_that_could_cost_too_much_is_not_sent(recorder, directory):
-    request = {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
-    worst = worst_cost(request)
+    worst = worst_cost(REQUEST)
     ask(recorder(limit=worst))
     spent = Budget(directory, 1).spent()
     assert 0 < spent < worst
