@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memory_demo.live.probes import PROBES, Json, Kind, ask_all, probe_responder
+from memory_demo.live.recordings import secret_in
 from memory_demo.offline import offline_client
 
 ANSWERS = "probes.json"
@@ -50,9 +51,10 @@ def compare(api: Mapping[str, Json], stand_in: Mapping[str, Json]) -> list[Row]:
 
 
 def save_answers(directory: Path, model: str, date: str, answers: Mapping[str, Json]) -> Path:
-    """Write the API's answers as data for the tests of the stand-in."""
+    """Write the API's answers as data for the tests of the stand-in, but for those that hold what looks like a secret."""
     path = directory / ANSWERS
-    content = {"date": date, "model": model, "answers": answers}
+    kept = {name: answer for name, answer in answers.items() if not secret_in(answer)}
+    content = {"date": date, "model": model, "answers": kept}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

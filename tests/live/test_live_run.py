@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import anthropic
 import nbformat
@@ -9,9 +10,10 @@ import pytest
 from loopback import KEY, respond
 
 import memory_demo.live.__main__ as live
-from memory_demo.live.comparison import load_answers
+from memory_demo.live.comparison import load_answers, save_answers
 from memory_demo.live.probes import PROBES
-from memory_demo.live.recordings import load
+from memory_demo.live.recordings import About, Exchange, add, load, secret_in, start
+from memory_demo.live.sessions import run_notebook
 from memory_demo.offline import OfflineAPI
 from memory_demo.settings import REPLAY, connect, load_settings
 
@@ -190,3 +192,50 @@ def connect_client(run):
 def test_a_replay_of_nothing_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="is not a recording; give the directory of one"):
         connect(load_settings({REPLAY: str(tmp_path / "none")}, tmp_path / ".env"))
+
+
+@pytest.fixture
+def recording(tmp_path):
+    start(tmp_path / "recording", About("2026-11-24", "claude-sonnet-5-5"))
+    return tmp_path / "recording"
+
+
+def test_a_text_with_a_line_separator_does_not_end_a_run(environment, monkeypatch, capsys):
+    def part(run, outcome):
+        request = {"messages": [{"role": "user", "content": "one\u2028two"}]}
+        add(run.directory, Exchange("POST", "/v1/messages", (), request, 200, {}, {}))
+
+    environment("http://offline.invalid")
+    monkeypatch.setattr(live, "PARTS", {"probes": part})
+    assert live.main(["--yes"]) == 0
+
+
+def test_no_secret_is_saved_with_the_notebook(recording, tmp_path):
+    cells = [
+        "key = 'AKIA' + 'IOSFODNN7QRSTUVW'",
+        "print(f'Claude: I noted {key}.')",
+        "from IPython.display import HTML\nHTML(f'<b>{key}</b>')",
+        f"known = '{'AKIA' + 'IOSFODNN7QRSTUVW'}'",
+        "print('This stays.')",
+        "raise ValueError(key)",
+    ]
+    document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    nbformat.write(document, tmp_path / "keys.ipynb")
+    assert run_notebook(tmp_path / "keys.ipynb", recording, dict(os.environ)).startswith("ValueError: ")
+    written = (recording / "keys.ipynb").read_text(encoding="utf-8")
+    assert "AKIA" + "IOSFODNN7QRSTUVW" not in written
+    saved = nbformat.read(recording / "keys.ipynb", as_version=4)
+    nbformat.validate(saved)
+    assert written.count("The output was not kept: it holds what looks like a secret") == 3
+    assert saved.cells[3].source.startswith("# The source was not kept: it holds what looks like a secret")
+    assert saved.cells[4].outputs[0].text == "This stays.\n"
+
+
+def test_nothing_of_our_notebook_looks_like_a_secret():
+    cells = nbformat.read(live.NOTEBOOK, as_version=4).cells
+    assert not any(secret_in([cell.source, cell.get("outputs")]) for cell in cells)
+
+
+def test_an_answer_that_holds_a_secret_is_not_saved(recording):
+    answers = {"one": {"refused": "AKIA" + "IOSFODNN7QRSTUVW is not a key"}, "two": 2}
+    assert load_answers(save_answers(recording, "m", "2026-11-24", answers)) == ("m", {"two": 2})
