@@ -18,7 +18,7 @@ from dotenv.parser import parse_stream
 
 from memory_demo.demo_helpers import ConversationError
 from memory_demo.gateway import LeaveOut, omissions, without_password
-from memory_demo.live.recordings import RecordingError, about
+from memory_demo.live.recordings import About, RecordingError, about
 from memory_demo.live.transports import (
     recording_async_client,
     recording_client,
@@ -78,8 +78,9 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     to add; otherwise from the file. For the rest, the environment goes before the file. A file that is not there counts
     as empty.
 
-    Raises SettingsError for a file that cannot be read, and for a key that is a placeholder or cannot be a key. A
-    gateway named by `ANTHROPIC_BASE_URL` has keys of its own: they are only checked for being fit to send.
+    Raises SettingsError for a file that cannot be read, for a directory that is no recording, and for a key that is a
+    placeholder or cannot be a key. A gateway named by `ANTHROPIC_BASE_URL` has keys of its own: they are only checked
+    for being fit to send.
     """
     environment = _Place("the environment", os.environ if environ is None else environ)
     file = _env_file(env_file)
@@ -102,6 +103,8 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     # The SDK takes one of the two; where the environment has both, it takes the key as well.
     reason, token = f"{name} is set in {place.name}", None if key else token
     record = Path(both[RECORD]) if RECORD in both else None
+    if record:
+        _about(record)
     budget = _dollars(both.get(BUDGET, "inf"))
     return Settings(False, model, reason, key, token, base_url, record=record, budget=budget)
 
@@ -162,11 +165,15 @@ def _checked(client: anthropic.Anthropic, settings: Settings) -> list[LeaveOut]:
     return _checked_server(client, settings)
 
 
-def _replay_settings(directory: Path) -> Settings:
+def _about(recording: Path) -> About:
     try:
-        recorded = about(directory)
+        return about(recording)
     except RecordingError as error:
         raise SettingsError(str(error)) from None
+
+
+def _replay_settings(directory: Path) -> Settings:
+    recorded = _about(directory)
     reason = f"{REPLAY} names what {recorded.model} answered on {recorded.date}"
     return Settings(False, recorded.model, reason, replay=directory)
 

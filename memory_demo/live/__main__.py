@@ -15,10 +15,11 @@ import httpx2
 from rich.console import Console
 from rich.progress import track
 
+from memory_demo.gateway import without_password
 from memory_demo.live.budget import Budget, BudgetSpent
 from memory_demo.live.comparison import Row, compare, save_answers, stand_in_answers
 from memory_demo.live.probes import PROBES, Json, ask_all
-from memory_demo.live.recordings import About, load, start
+from memory_demo.live.recordings import About, RecordingError, RecordingFailed, load, start
 from memory_demo.live.sessions import run_notebook
 from memory_demo.live.transports import recording_client
 from memory_demo.settings import BUDGET, RECORD, Connection, Settings, SettingsError, load_settings
@@ -28,13 +29,17 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "memory_cookbook.ipynb"
 
 @dataclass
 class Outcome:
-    """What a run has come to so far. `problems` say what ended early and why."""
+    """What a run has come to so far. `problems` say what ended early and why.
+
+    `spent` are dollars, None where the recording does not tell; `unbilled` answers are in it at their highest price.
+    """
 
     rows: list[Row] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    spent: float = 0.0
+    spent: float | None = None
+    unbilled: int = 0
     stand_in: bool = False
 
 
@@ -88,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def plan(run: Run) -> str:
     """What a run will do and what it can cost."""
-    where = run.settings.base_url
+    where = without_password(run.settings.base_url)
     return "\n".join(
         [
             f"A live run with {run.settings.model} at {where}, because {run.settings.reason}.",
@@ -102,7 +107,10 @@ def plan(run: Run) -> str:
 
 
 def carry_out(run: Run) -> Outcome:
-    """Do one part after the other. A part that fails is left; a spent budget or an interruption ends them all."""
+    """Do one part after the other. A part that fails is left.
+
+    A spent budget, a recording that cannot be written, and an interruption end them all.
+    """
     outcome = Outcome()
     start(run.directory, About(run.date, run.settings.model))
     for name, part in PARTS.items():
@@ -112,15 +120,22 @@ def carry_out(run: Run) -> Outcome:
         except BudgetSpent as error:
             outcome.problems.append(f"The budget ended the {name}: {error}")
             break
+        except RecordingFailed as error:
+            outcome.problems.append(f"The recording ended the {name}: {error}")
+            break
         except KeyboardInterrupt:
             outcome.problems.append(f"The {name} was interrupted.")
             break
-        except (anthropic.APIError, httpx2.TransportError) as error:
+        except (anthropic.APIError, httpx2.TransportError, OSError) as error:
             outcome.problems.append(f"The {name} ended with an error: {error}")
         if len(outcome.problems) == known:
             outcome.done.append(name)
-    outcome.spent = Budget(run.directory, run.budget).spent()
-    outcome.stand_in = any("x-offline-stand-in" in exchange.headers for exchange in load(run.directory))
+    budget = Budget(run.directory, run.budget)
+    try:
+        outcome.spent, outcome.unbilled = budget.spent(), budget.unbilled()
+        outcome.stand_in = any("x-offline-stand-in" in exchange.headers for exchange in load(run.directory))
+    except RecordingError as error:
+        outcome.problems.append(str(error))
     return outcome
 
 
@@ -134,7 +149,10 @@ def report(run: Run, outcome: Outcome) -> str:
     lines += [f"  tokens: {row}" for row in outcome.rows if row.kind == "estimate"]
     lines += [f"  in its own words: {row}" for row in outcome.rows if row.kind == "words"]
     lines += outcome.found
-    lines.append(f"Done: {', '.join(outcome.done) or 'nothing'}. It cost ${outcome.spent:.4f}.")
+    cost = "What it cost is not known" if outcome.spent is None else f"It cost ${outcome.spent:.4f}"
+    lines.append(f"Done: {', '.join(outcome.done) or 'nothing'}. {cost}.")
+    if outcome.unbilled:
+        lines.append(f"Answers without a bill, counted at their highest price: {outcome.unbilled}.")
     lines += outcome.problems
     if "notebook" in outcome.done:
         lines.append(f"Replay it without a key: MEMORY_COOKBOOK_REPLAY={run.directory} make notebook")

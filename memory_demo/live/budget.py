@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from memory_demo.costs import TARIFFS, Tariff, bill
-from memory_demo.live.recordings import COSTS, append
+from memory_demo.live.recordings import COSTS, append, read
 from memory_demo.offline.tokens import count_input
 from memory_demo.usage import billed
 
@@ -24,32 +24,49 @@ class BudgetSpent(BaseException):
     """
 
 
+class Booking(NamedTuple):
+    """Dollars that count as spent on a request until its answer says what it cost."""
+
+    model: str
+    dollars: float
+
+
 @dataclass(frozen=True)
 class Budget:
-    """Dollars for everything that is recorded in a directory, whichever process asks."""
+    """Dollars for everything that is recorded in a directory, whichever process asks.
+
+    Its methods raise RecordingError and OSError where the file of costs cannot be read or written.
+    """
 
     directory: Path
     limit: float
 
     def spent(self) -> float:
-        """Dollars so far."""
-        try:
-            lines = (self.directory / COSTS).read_bytes().splitlines()
-        except FileNotFoundError:
-            return 0.0
-        return float(sum(json.loads(line)["dollars"] for line in lines))
+        """Dollars so far, those included that are only booked."""
+        return math.fsum(read(self.directory, COSTS, lambda entry: float(entry["dollars"])))
 
-    def check(self, request: Mapping[str, Any]) -> None:
-        """Raise BudgetSpent for a request whose dearest answer could not be paid."""
-        spent, worst = self.spent(), worst_cost(request)
-        if spent + worst > self.limit:
+    def unbilled(self) -> int:
+        """Answers without a bill, such as those that were lost on their way."""
+        return sum(read(self.directory, COSTS, lambda entry: -1 if "usage" in entry else 1))
+
+    def book(self, request: Mapping[str, Any]) -> Booking:
+        """Count the dearest answer to a request as spent. Raises BudgetSpent where that cannot be paid."""
+        booking = Booking(str(request.get("model")), worst_cost(request))
+        # First noted, then checked: of two processes at once, neither overlooks the other.
+        append(self.directory, COSTS, booking._asdict())
+        spent = self.spent()
+        if spent > self.limit:
+            self.settle(booking, {})
             raise BudgetSpent(
-                f"${spent:.4f} of ${self.limit:.2f} are spent, and the next request can cost ${worst:.4f}."
+                f"${spent - booking.dollars:.4f} of ${self.limit:.2f} are spent, "
+                f"and the next request can cost ${booking.dollars:.4f}."
             )
+        return booking
 
-    def add(self, model: str, usage: Mapping[str, Any]) -> None:
-        """Note what an answer cost."""
-        append(self.directory, COSTS, {"model": model, "dollars": cost(model, usage), "usage": usage})
+    def settle(self, booking: Booking, usage: Mapping[str, Any]) -> None:
+        """Note what an answer cost in place of what was booked for it; an empty usage costs nothing."""
+        change = cost(booking.model, usage) - booking.dollars
+        append(self.directory, COSTS, {"model": booking.model, "dollars": change, "usage": usage})
 
 
 def cost(model: str, usage: Mapping[str, Any]) -> float:

@@ -1,7 +1,8 @@
 """What is kept of a request and its answer: no key, no header that identifies anybody, no text that holds a secret.
 
 A recording is a directory. `about.json` says when it was made and with which model, `exchanges.jsonl` has one exchange a
-line in the order of the answers, `costs.jsonl` what each answer cost. Several processes may append to these two.
+line in the order of the answers, `costs.jsonl` what was booked for each request and what its answer corrected. Several
+processes may append to these two.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ class RecordingError(ValueError):
     """A recording that cannot be read; the message is one sentence that says what to change."""
 
 
+class RecordingFailed(BaseException):
+    """An exchange could not be written down.
+
+    Not an Exception, so that nothing on the way takes it for a request that failed, and asks and pays again.
+    """
+
+
 @dataclass(frozen=True)
 class Exchange:
     """A request with the status and body of its answer: JSON, or the text of an event stream.
@@ -78,6 +86,7 @@ def start(directory: Path, about: About) -> None:
     directory.mkdir(parents=True)
     (directory / ABOUT).write_text(json.dumps(asdict(about)) + "\n", encoding="utf-8")
     (directory / EXCHANGES).touch()
+    (directory / COSTS).touch()
 
 
 def about(directory: Path) -> About:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import httpx2
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from memory_demo.live.budget import Budget
+from memory_demo.live.budget import Booking, Budget
 from memory_demo.live.recordings import (
     Exchange,
+    RecordingFailed,
     add,
     difference,
     is_stream,
@@ -39,7 +41,9 @@ class RecordingTransport(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
     """Passes requests on to another transport and records each with its answer; serves both kinds of client.
 
     Answers are read to their end before they are handed on. Overload, rate limits and server errors are not recorded.
-    Raises BudgetSpent before a request that could overdraw the budget.
+    The dearest answer to a request counts as spent until the answer says what it cost: one that is lost stays paid for.
+
+    Raises BudgetSpent before a request that could overdraw the budget, and RecordingFailed when it cannot write.
     """
 
     def __init__(self, inner: httpx2.BaseTransport, directory: Path, budget: Budget) -> None:
@@ -51,12 +55,19 @@ class RecordingTransport(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send, record, answer."""
         body = _json(request.read())
-        if isinstance(body, dict) and _path(request).endswith("/messages"):
-            self._budget.check(body)
-        response = self._inner.handle_request(request)
+        booking = None
+        if isinstance(body, dict) and request.url.path.endswith("/messages"):
+            with _writing(request):
+                booking = self._budget.book(body)
+        try:
+            response = self._inner.handle_request(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):  # nothing was sent
+            with _writing(request):
+                self._settle(booking, {})
+            raise
         content = response.read()
-        if response.status_code < 500 and response.status_code not in _PASSING:
-            self._record(request, body, response, content)
+        with _writing(request):
+            self._record(request, body, response, content, booking)
         headers = {
             name: value
             for name, value in response.headers.items()
@@ -76,17 +87,30 @@ class RecordingTransport(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         """The same for an asynchronous client."""
         self.close()
 
-    def _record(self, request: httpx2.Request, body: Any, response: httpx2.Response, content: bytes) -> None:
+    def _settle(self, booking: Booking | None, usage: Mapping[str, Any]) -> None:
+        if booking:
+            self._budget.settle(booking, usage)
+
+    def _record(
+        self,
+        request: httpx2.Request,
+        body: Any,
+        response: httpx2.Response,
+        content: bytes,
+        booking: Booking | None,
+    ) -> None:
         text = content.decode("utf-8", "replace")
         answer = text if is_stream(response.headers) else _json(content)
+        usage = usage_of(answer) if response.is_success else {}
+        if usage or not response.is_success:
+            self._settle(booking, usage)
+        if response.status_code >= 500 or response.status_code in _PASSING:
+            return
         if isinstance(answer, dict):
             answer.pop("request_id", None)
         headers = {name: value for name, value in response.headers.items() if name in _KEPT_HEADERS}
         asked = (request.method, _path(request), _betas(request), body)
         exchange = Exchange(*asked, response.status_code, headers, answer)
-        usage = usage_of(answer)
-        if usage:
-            self._budget.add(str(body["model"]), usage)
         kept = screened(exchange)
         if kept.withheld:
             _LOG.warning("%s %s is left out of the recording: %s", kept.method, kept.path, kept.withheld)
@@ -145,6 +169,16 @@ def usage_of(answer: Any) -> dict[str, Any]:
             case {"type": "message_delta", "usage": dict(usage)}:
                 final |= usage
     return first | final if final else {}
+
+
+@contextmanager
+def _writing(request: httpx2.Request) -> Iterator[None]:
+    """Ends the run where an exchange cannot be written: the SDK would take any error for one of the connection."""
+    try:
+        yield
+    except Exception as error:
+        what = f"{request.method} {_path(request)} cannot be recorded"
+        raise RecordingFailed(f"{what} ({type(error).__name__}: {error}).") from error
 
 
 def _replay(exchanges: Sequence[Exchange], directory: Path) -> Callable[[httpx2.Request], httpx2.Response]:

@@ -12,10 +12,10 @@ from loopback import KEY, respond
 import memory_demo.live.__main__ as live
 from memory_demo.live.comparison import load_answers, save_answers
 from memory_demo.live.probes import PROBES
-from memory_demo.live.recordings import About, Exchange, add, load, secret_in, start
+from memory_demo.live.recordings import About, Exchange, RecordingFailed, add, load, secret_in, start
 from memory_demo.live.sessions import run_notebook
 from memory_demo.offline import OfflineAPI
-from memory_demo.settings import REPLAY, connect, load_settings
+from memory_demo.settings import RECORD, REPLAY, connect, load_settings
 
 HEADERS_OF_A_PERSON = (
     "x-api-key",
@@ -189,15 +189,36 @@ def connect_client(run):
     return live.recording_client(run.directory, run.budget, api_key="k", base_url=run.settings.base_url)
 
 
-def test_a_replay_of_nothing_is_one_sentence(monkeypatch, tmp_path):
+@pytest.mark.parametrize("variable", [REPLAY, RECORD])
+def test_a_recording_that_is_not_there_is_one_sentence(tmp_path, variable):
+    environ = {variable: str(tmp_path / "none"), "ANTHROPIC_API_KEY": "sk-ant-" + 20 * "k"}
     with pytest.raises(ValueError, match="is not a recording; give the directory of one"):
-        connect(load_settings({REPLAY: str(tmp_path / "none")}, tmp_path / ".env"))
+        load_settings(environ, tmp_path / ".env")
 
 
 @pytest.fixture
 def recording(tmp_path):
     start(tmp_path / "recording", About("2026-11-24", "claude-sonnet-5-5"))
     return tmp_path / "recording"
+
+
+def test_the_plan_shows_no_password(environment, monkeypatch, capsys):
+    environment("https://reader:canary-word@gateway.invalid/claude")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert live.main([]) == 2
+    said = capsys.readouterr().out
+    assert "at https://gateway.invalid/claude, because" in said and "canary-word" not in said
+
+
+def test_a_paid_run_whose_recording_cannot_be_read_is_reported(environment, monkeypatch, capsys):
+    def damage(run, outcome):
+        (run.directory / "exchanges.jsonl").write_text("{}\n", encoding="utf-8")
+
+    environment("http://offline.invalid")
+    monkeypatch.setattr(live, "PARTS", {"probes": damage})
+    assert live.main(["--yes"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2] == "Done: probes. It cost $0.0000." and said[-1].endswith("make it anew.")
 
 
 def test_a_text_with_a_line_separator_does_not_end_a_run(environment, monkeypatch, capsys):
@@ -208,6 +229,38 @@ def test_a_text_with_a_line_separator_does_not_end_a_run(environment, monkeypatc
     environment("http://offline.invalid")
     monkeypatch.setattr(live, "PARTS", {"probes": part})
     assert live.main(["--yes"]) == 0
+
+
+@pytest.mark.parametrize("fault", [RecordingFailed("No space is left."), OSError("No space is left.")])
+def test_a_full_disk_ends_a_run_with_its_report(environment, monkeypatch, capsys, fault):
+    def fail(run, outcome):
+        run.client()
+        (run.directory / "costs.jsonl").write_text('{"model":"cla', encoding="utf-8")
+        raise fault
+
+    environment("http://offline.invalid")
+    monkeypatch.setattr(live, "PARTS", {"notebook": fail})
+    assert live.main(["--yes"]) == 1
+    said = capsys.readouterr().out
+    assert "What it cost is not known." in said and "No space is left." in said
+
+
+def test_what_was_lost_is_named_beside_what_it_may_have_cost(serve, environment, monkeypatch, capsys):
+    class NoBill(OfflineAPI):
+        def handle(self, method, path, headers, body):
+            answer = super().handle(method, path, headers, body)
+            return dataclasses.replace(answer, body=answer.body.replace(b'"usage"', b'"used"'))
+
+    def ask(run, outcome):
+        hello = [{"role": "user", "content": "Hello"}]
+        run.client().messages.create(model="claude-sonnet-5-5", max_tokens=1_000, messages=hello)
+
+    environment(serve(NoBill(respond)))
+    monkeypatch.setattr(live, "PARTS", {"probes": ask})
+    assert live.main(["--yes"]) == 0
+    said = capsys.readouterr().out
+    assert "It cost $0.01" in said
+    assert "Answers without a bill, counted at their highest price: 1." in said
 
 
 def test_no_secret_is_saved_with_the_notebook(recording, tmp_path):

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from memory_demo.live.budget import Budget, BudgetSpent, cost, worst_cost
 from memory_demo.live.recordings import (
+    COSTS,
     EXCHANGES,
     About,
     Exchange,
     RecordingError,
+    RecordingFailed,
     difference,
     load,
     screened,
@@ -40,8 +42,10 @@ REQUEST = {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "con
 class OfflineTransport(httpx2.BaseTransport):
     def __init__(self, api):
         self.api = api
+        self.asked = 0
 
     def handle_request(self, request):
+        self.asked += 1
         answer = self.api.handle(
             request.method, request.url.raw_path.decode(), request.headers, request.read()
         )
@@ -55,14 +59,31 @@ def directory(tmp_path):
     return tmp_path / "recording"
 
 
+class LosingTransport(OfflineTransport):
+    """Loses half of each answer: the connection breaks, or the answer just ends."""
+
+    def __init__(self, breaks):
+        super().__init__(OfflineAPI(say))
+        self.breaks = breaks
+
+    def handle_request(self, request):
+        whole = super().handle_request(request)
+        return httpx2.Response(whole.status_code, headers=whole.headers, content=self.half(whole.content))
+
+    def half(self, content):
+        yield content[: len(content) // 2]
+        if self.breaks:
+            raise httpx2.RemoteProtocolError("the peer closed the connection")
+
+
 def say(prompt):
     return Reply(({"type": "text", "text": WORDS},))
 
 
 @pytest.fixture
 def recorder(directory):
-    def make(responder=say, limit=5.0, faults=()):
-        transport = OfflineTransport(OfflineAPI(responder, faults=faults))
+    def make(responder=say, limit=5.0, faults=(), transport=None):
+        transport = transport or OfflineTransport(OfflineAPI(responder, faults=faults))
         recording = RecordingTransport(transport, directory, Budget(directory, limit))
         return anthropic.Anthropic(
             api_key="canary-key",
@@ -321,6 +342,64 @@ def test_a_request_that_could_cost_too_much_is_not_sent(recorder, directory):
     with pytest.raises(BudgetSpent, match=r"of \$0\.00 are spent"):
         ask(recorder(limit=worst))
     assert Budget(directory, 1).spent() == spent
+
+
+@pytest.mark.parametrize("send", [ask, stream])
+def test_an_answer_that_is_lost_stays_paid_for(recorder, directory, send):
+    """The SDK asks again; it must not as often as the budget does not allow."""
+    worst = worst_cost(REQUEST)
+    losing = LosingTransport(breaks=True)
+    client = recorder(limit=2.5 * worst, transport=losing)
+    with pytest.raises(BudgetSpent):
+        send(client)
+    assert losing.asked == 2
+    budget = Budget(directory, 1)
+    assert (budget.spent(), budget.unbilled()) == (pytest.approx(2 * worst), 2)
+
+
+def test_a_stream_that_just_ends_has_no_bill(recorder, directory):
+    """The first event tells of the prompt alone; what was written is on the last but one."""
+    stream(recorder(transport=LosingTransport(breaks=False)))
+    assert Budget(directory, 1).spent() == pytest.approx(worst_cost(REQUEST))
+
+
+def test_what_was_refused_or_never_sent_is_not_paid(recorder, directory):
+    limit = 1.5 * worst_cost({**REQUEST, "model": "claude-9"})
+    with pytest.raises(anthropic.NotFoundError):
+        ask(recorder(faults=[overloaded(), rate_limit(0)], limit=limit), model="claude-9")
+    with pytest.raises(anthropic.APIConnectionError):
+        ask(recorder(transport=httpx2.HTTPTransport()).with_options(base_url="http://127.0.0.1:9"))
+    budget = Budget(directory, 1)
+    assert (budget.spent(), budget.unbilled()) == (0, 0)
+
+
+def damaged(path):
+    path.write_text('{"model":"cla', encoding="utf-8")
+
+
+def gone(path):
+    path.unlink()
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+def occupied(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "asked"),
+    [(COSTS, damaged, 0), (COSTS, occupied, 0), (EXCHANGES, gone, 0), (EXCHANGES, occupied, 1)],
+)
+def test_a_recording_that_cannot_be_written_ends_the_run(recorder, directory, name, fault, asked):
+    """At once: the SDK takes an exception for a broken connection, asks again, and pays again."""
+    api = OfflineTransport(OfflineAPI(say))
+    client = recorder(transport=api)
+    (directory / COSTS).touch()
+    fault(directory / name)
+    with pytest.raises(RecordingFailed, match=r"^POST /v1/messages cannot be recorded "):
+        ask(client)
+    assert api.asked == asked
 
 
 def test_a_budget_counts_every_iteration(recorder, directory):
