@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from memory_demo.costs import TARIFFS, Tariff, bill
 from memory_demo.live.recordings import COSTS, append, read
 from memory_demo.offline.tokens import count_input
-from memory_demo.usage import billed
+from memory_demo.usage import Billed, billed
 
 # Estimates of a prompt may be too low by so much before a budget is overdrawn.
 MARGIN = 1.25
@@ -78,9 +79,11 @@ def worst_cost(request: Mapping[str, Any]) -> float:
     """Dollars for the longest answer to a request, nothing of which is read from the cache; 0 for one without answer."""
     if "max_tokens" not in request:
         return 0.0
-    prompt = MARGIN * count_input(request.get("system"), request.get("tools"), request.get("messages") or ())
-    price = _tariff(str(request.get("model"))).for_prompt(int(prompt))
-    return float(prompt * price.cache_write + request["max_tokens"] * price.output) / 1e6
+    counted = count_input(request.get("system"), request.get("tools"), request.get("messages") or ())
+    prompt = math.ceil(MARGIN * counted)
+    # In a text of the request the quotation marks would be escaped.
+    for_an_hour = prompt if '"ttl": "1h"' in json.dumps(request) else 0
+    return bill(Billed(0, prompt, 0, request["max_tokens"], for_an_hour), _tariff(str(request.get("model"))))
 
 
 def _tariff(model: str) -> Tariff:

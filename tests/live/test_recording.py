@@ -28,6 +28,7 @@ from memory_demo.live.recordings import (
 from memory_demo.live.transports import RecordingTransport, replay_client
 from memory_demo.offline import OfflineAPI, Reply
 from memory_demo.offline.faults import overloaded, rate_limit
+from memory_demo.offline.tokens import count_input
 from memory_demo.usage import billed
 
 MODEL = "claude-sonnet-5-5"
@@ -419,6 +420,17 @@ def test_a_budget_counts_every_iteration(recorder, directory):
     )
     assert len(message.usage.iterations) == 2
     assert Budget(directory, 1).spent() == pytest.approx(cost(MODEL, message.usage.to_dict()))
+
+
+def test_the_worst_cost_is_not_less_than_that_of_a_cache_written_for_an_hour():
+    """Twice the price of input, by the price list, where five minutes are a quarter more."""
+    words = "The lock is taken twice. " * 400
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    message = {"role": "user", "content": [{"type": "text", "text": words, "cache_control": mark}]}
+    tokens = count_input(None, None, [message])
+    written = {"cache_creation_input_tokens": tokens, "cache_creation": {"ephemeral_1h_input_tokens": tokens}}
+    paid = cost(MODEL, {"input_tokens": 0, "output_tokens": 100, **written})
+    assert worst_cost({**REQUEST, "messages": [message]}) >= paid
 
 
 def test_counting_tokens_and_asking_for_models_costs_nothing(recorder, directory):
