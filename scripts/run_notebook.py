@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
-from traitlets.config import Config
+
+from memory_demo.live.notebook_run import notebook_client
 
 
 def run(path: Path, timeout: int) -> NotebookNode:
@@ -52,18 +52,7 @@ def compare_times(path: Path, timeout: int) -> str:
 
 
 def _execute(notebook: NotebookNode, path: Path, timeout: int) -> NotebookNode:
-    client = NotebookClient(
-        notebook,
-        timeout=timeout,
-        kernel_name="python3",
-        record_timing=False,
-        coalesce_streams=True,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-        # A kernel removes its temporary files as it ends, which a busy machine takes longer for than the usual 2.5 s.
-        config=Config({"KernelManager": {"shutdown_wait_time": 60.0}}),
-        resources={"metadata": {"path": str(path.resolve().parent)}},
-    )
-    client.execute()
+    notebook_client(notebook, path, timeout).execute()
     return notebook
 
 

@@ -18,9 +18,9 @@ from rich.progress import track
 from memory_demo.gateway import without_password
 from memory_demo.live.budget import Budget, BudgetSpent
 from memory_demo.live.comparison import Row, compare, save_answers, stand_in_answers
+from memory_demo.live.notebook_run import run_notebook
 from memory_demo.live.probes import PROBES, Json, ask_all
 from memory_demo.live.recordings import About, RecordingError, RecordingFailed, load, start
-from memory_demo.live.sessions import run_notebook
 from memory_demo.live.transports import recording_client
 from memory_demo.settings import BUDGET, RECORD, Connection, Settings, SettingsError, load_settings
 

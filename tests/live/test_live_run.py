@@ -11,9 +11,9 @@ from loopback import KEY, respond
 
 import memory_demo.live.__main__ as live
 from memory_demo.live.comparison import load_answers, save_answers
+from memory_demo.live.notebook_run import run_notebook
 from memory_demo.live.probes import PROBES
 from memory_demo.live.recordings import About, Exchange, RecordingFailed, add, load, secret_in, start
-from memory_demo.live.sessions import run_notebook
 from memory_demo.offline import OfflineAPI
 from memory_demo.settings import RECORD, REPLAY, connect, load_settings
 

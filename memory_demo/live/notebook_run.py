@@ -1,11 +1,36 @@
-"""The notebook, run against a recording client."""
+"""A notebook run in a kernel of its own, for its saved outputs or for a recording."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memory_demo.live.recordings import secret_in
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+
+
+def notebook_client(document: Any, notebook: Path, timeout: int) -> NotebookClient:
+    """What runs a notebook that was read from a file, in a fresh kernel that starts in the file's folder.
+
+    `timeout` is in seconds, for each cell.
+    """
+    from nbclient import NotebookClient
+    from traitlets.config import Config
+
+    return NotebookClient(
+        document,
+        timeout=timeout,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        store_widget_state=False,  # in a recording it would be beside the outputs, unscreened
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        # A kernel removes its temporary files as it ends, which a busy machine takes longer for than the usual 2.5 s.
+        config=Config({"KernelManager": {"shutdown_wait_time": 60.0}}),
+        resources={"metadata": {"path": str(notebook.resolve().parent)}},
+    )
 
 
 def run_notebook(notebook: Path, directory: Path, environ: dict[str, str]) -> str:
@@ -14,23 +39,13 @@ def run_notebook(notebook: Path, directory: Path, environ: dict[str, str]) -> st
     What looks like a secret is not saved. Why it ended early, "" if it did not.
     """
     import nbformat
-    from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     if not notebook.exists():
         return f"there is no {notebook}; run it from a checkout."
     document: Any = nbformat.read(notebook, as_version=4)
-    client = NotebookClient(
-        document,
-        timeout=1800,
-        kernel_name="python3",
-        record_timing=False,
-        store_widget_state=False,  # it would be beside the outputs, unscreened
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-        resources={"metadata": {"path": str(notebook.resolve().parent)}},
-    )
     try:
-        client.execute(env=environ)
+        notebook_client(document, notebook, 1800).execute(env=environ)
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}".split("\n")[0]
     except (CellTimeoutError, DeadKernelError) as error:
