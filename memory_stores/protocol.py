@@ -125,7 +125,10 @@ class VersionedChange(Change, Protocol):
         """`write` the content of a version, without loading it. Raises NotKept."""
 
     def redact(self, version_id: str) -> None:
-        """Take content, hash and size away for good, of every version of its path with that hash."""
+        """Take content, hash and size away for good, of every version with that hash, whatever its path.
+
+        Does nothing for a version that has none, or that is unknown.
+        """
 
     def prune(self, keep: timedelta | int) -> None:
         """Drop the oldest changes until those left are no older, or hold no more bytes of content, than `keep`."""
