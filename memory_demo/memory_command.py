@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import getpass
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from memory_demo.memory_view import as_proposed, memory_tree, read_notes
 from memory_demo.review_targets import CommandError
 from memory_stores import Version
 from memory_stores.history import HistoryError
-from memory_stores.proposals import ProposalError
+from memory_stores.proposals import ProposalError, digest_of
 
 if TYPE_CHECKING:
     from memory_tool import MemoryToolHandler
@@ -58,7 +59,11 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     approve.add_argument(
         "--as", dest="by", default=None, metavar="NAME", help="who approves (default: your user name)"
     )
-    approve.add_argument(
+    looked_at = approve.add_mutually_exclusive_group(required=True)
+    looked_at.add_argument(
+        "--seen", metavar="DIGEST", help="what you looked at: memory proposals NAME ends with it"
+    )
+    looked_at.add_argument(
         "--from", dest="file", type=Path, metavar="FILE", help="the proposal that review --to wrote to FILE"
     )
     reject = add("reject", _reject, "drop a proposal")
@@ -128,30 +133,34 @@ def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> Non
         say("\n".join(lines) or "Nothing waits for approval.")
         return
     try:
-        say(as_proposed(handler.proposals.diff(arguments.name)))
+        files = handler.proposals.diff(arguments.name)
     except ProposalError as error:
         raise CommandError(str(error)) from None
+    say(as_proposed(files))
+    command = f"memory approve {shlex.quote(arguments.name)} --seen {digest_of(files)}"
+    say(f"To approve what is shown here: {command}")
 
 
 def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
     by = arguments.by or getpass.getuser()
-    with _waiting(arguments):
-        approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
+    with _looked_at(arguments) as seen:
+        paths = arguments.paths or None
+        approved = _done(handler.proposals.approve(arguments.name, paths, seen=seen, by=by))
     say(f"Approved by {by}:\n{approved}")
 
 
 @contextlib.contextmanager
-def _waiting(arguments: argparse.Namespace) -> Iterator[None]:
-    """While the proposal waits in the memory: for a person, or for as long as it takes to approve that of a file."""
+def _looked_at(arguments: argparse.Namespace) -> Iterator[str]:
+    """The digest of what a person has seen. That of a file waits in the memory for as long as it takes to approve it."""
     if arguments.file is None:
-        yield
+        yield arguments.seen
         return
     from memory_demo.proposal_file import taken_in
 
     session = guarded_memory(store=arguments.memory.store(), proposal=arguments.name)
     try:
-        with taken_in(arguments.file, arguments.name, session):
-            yield
+        with taken_in(arguments.file, arguments.name, session) as seen:
+            yield seen
     except ProposalError as error:
         raise CommandError(str(error)) from None
 

@@ -166,7 +166,10 @@ class ProposableStore(MemoryStore, Protocol):
     def limits(self) -> Limits: ...
 
     def beside(self, name: str) -> MemoryStore:
-        """Another store of the same tenant, of which nothing is seen in this one. Without limits; `erase` takes it too."""
+        """Another store of the same tenant, of which nothing is seen in this one. Without limits; `erase` takes it too.
+
+        It can be read while a change of this one is open, and this one while a change of it is.
+        """
 
 
 class StoreError(Exception):
