@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import getpass
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from memory_demo.memory_view import as_proposed, memory_tree, read_notes
 from memory_demo.review_targets import CommandError
 from memory_stores import Version
 from memory_stores.history import HistoryError
-from memory_stores.proposals import ProposalError
+from memory_stores.proposals import ProposalError, digest_of
 
 if TYPE_CHECKING:
     from memory_tool import MemoryToolHandler
@@ -62,7 +63,11 @@ def add_memory_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     approve.add_argument(
         "--as", dest="by", default=None, metavar="NAME", help="who approves (default: your user name)"
     )
-    approve.add_argument(
+    looked_at = approve.add_mutually_exclusive_group(required=True)
+    looked_at.add_argument(
+        "--seen", metavar="DIGEST", help="what you looked at: memory proposals NAME ends with it"
+    )
+    looked_at.add_argument(
         "--from", dest="file", type=Path, metavar="FILE", help="the proposal that review --to wrote to FILE"
     )
     approve.set_defaults(run=_run_approve)
@@ -93,7 +98,7 @@ def _run_approve(arguments: argparse.Namespace) -> int:
     document = read_proposal(arguments.file, arguments.name)  # first: only a proposal makes a memory
     session = guarded_memory(store=arguments.memory.store(), proposal=arguments.name)
     try:
-        with taken_in(document, session):
+        with taken_in(document, session) as arguments.seen:
             _approve(arguments, memory_handler(arguments))
     except ProposalError as error:
         raise CommandError(str(error)) from None
@@ -151,14 +156,19 @@ def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> Non
         say("\n".join(lines) or "Nothing waits for approval.")
         return
     try:
-        say(as_proposed(handler.proposals.diff(arguments.name)))
+        files = handler.proposals.diff(arguments.name)
     except ProposalError as error:
         raise CommandError(str(error)) from None
+    say(as_proposed(files))
+    # The option first: paths may follow, and argparse wants them beside the name.
+    command = f"memory approve --seen {digest_of(files)} {shlex.quote(arguments.name)}"
+    say(f"To approve what is shown here: {command}")
 
 
 def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:
     by = arguments.by or getpass.getuser()
-    approved = _done(handler.proposals.approve(arguments.name, arguments.paths or None, by=by))
+    paths, seen = arguments.paths or None, arguments.seen
+    approved = _done(handler.proposals.approve(arguments.name, paths, seen=seen, by=by))
     say(f"Approved by {by}:\n{approved}")
 
 

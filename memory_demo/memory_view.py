@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from memory_demo.review_report import as_name
 from memory_stores.proposals import ProposedFile
 from memory_stores.protocol import Entry, NotADirectory, NotAFile, NotFound, Reader, TooLarge, spelled
 
@@ -36,7 +37,8 @@ def as_proposed(files: Sequence[ProposedFile]) -> str:
 
 def _proposed(file: ProposedFile) -> str:
     marks = [f"! line {mark.line}: {mark.reason}" for mark in file.marks]
-    read = f"had read: {', '.join(file.sources)}" if file.sources else "had read no file"
+    names = ", ".join(map(as_name, file.sources))
+    read = f"had read: {names}" if names else "had read no file"
     return "\n".join(
         [
             file.diff.rstrip() or f"{file.path}: as it is",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from memory_demo.review_targets import CommandError
-from memory_stores.proposals import ProposedFile, changed_since
+from memory_stores.proposals import ProposedFile, changed_since, digest_of
 
 if TYPE_CHECKING:
     from memory_tool import MemoryToolHandler
@@ -53,11 +53,11 @@ def write_proposal(place: Path, name: str, files: Sequence[ProposedFile]) -> Non
 
 
 @contextlib.contextmanager
-def taken_in(document: ProposalDocument, session: MemoryToolHandler) -> Iterator[None]:
+def taken_in(document: ProposalDocument, session: MemoryToolHandler) -> Iterator[str]:
     """A proposal waits in the memory below `session`, which writes to it, for as long as the block lasts.
 
-    Raises CommandError for what may not be stored, ProposalError if the memory does not hold any more what it held when
-    the proposal was made.
+    Gives the digest of it. Raises CommandError for what may not be stored, ProposalError if the memory does not hold any
+    more what it held when the proposal was made.
     """
     name, changes = document.proposal, document.files
     if any(waiting.name == name for waiting in session.proposals.list()):
@@ -65,8 +65,9 @@ def taken_in(document: ProposalDocument, session: MemoryToolHandler) -> Iterator
     try:
         for change in changes:
             _propose(session, change)
-        _check_same(session.proposals.diff(name), changes)
-        yield
+        files = session.proposals.diff(name)
+        _check_same(files, changes)
+        yield digest_of(files)
     finally:
         session.proposals.reject(name)  # what is left of it; after an approval there is nothing
 

@@ -69,6 +69,9 @@ CREATE TABLE IF NOT EXISTS dropped (sha256 TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS last_change (id INTEGER PRIMARY KEY CHECK (id = 0), change_id TEXT NOT NULL);
 """
 _COLUMNS = "id, change_id, path, operation, sha256, size, created_at, created_by, redacted"
+# In `dropped` it says that the write-ahead log may still hold what is gone from the tables.
+_IN_THE_LOG = "in the log"
+_BUSY_SECONDS, _READER_SECONDS = 30.0, 0.1
 
 Holders = Callable[[Path], Iterable[tuple[Tree, Path]]]
 """Where the content that was once at a path may be now."""
@@ -208,14 +211,14 @@ class FileVersions:
 
     def redact(self, version_id: str) -> None:
         connection = self._begun()
-        path, digest = connection.execute(
-            "SELECT path, sha256 FROM versions WHERE id = ?", [version_id]
+        found = connection.execute(
+            "SELECT sha256 FROM versions WHERE id = ? AND sha256 NOTNULL", [version_id]
         ).fetchone()
-        connection.execute(
-            "UPDATE versions SET sha256 = NULL, size = NULL, redacted = 1 WHERE path = ? AND sha256 = ?",
-            [path, digest],
-        )
-        connection.execute("INSERT INTO dropped VALUES (?)", [digest])
+        if found:
+            connection.execute(
+                "UPDATE versions SET sha256 = NULL, size = NULL, redacted = 1 WHERE sha256 = ?", found
+            )
+            connection.execute("INSERT INTO dropped VALUES (?)", found)
 
     def prune(self, keep: timedelta | int) -> None:
         connection = self._begun()
@@ -254,16 +257,20 @@ class FileVersions:
                     place.replace(directory.place(digest))
 
     def drop_unused(self) -> None:
-        """Remove content that no version has any more, and what the database file still holds of its rows."""
+        """Remove content that no version has any more, and what the database still holds of its rows.
+
+        What a reader keeps in the write-ahead log goes with the first change that is recorded after it is done.
+        """
         connection = self._writer()
         dropped = {row[0] for row in connection.execute("SELECT sha256 FROM dropped")}
         if not dropped:
             return
-        for digest in dropped:
+        for digest in dropped - {_IN_THE_LOG}:
             if not self._is_used(digest):
                 remove_all(Place(None, str(FilePath(self._content.name, digest))).looked())
         connection.execute("DELETE FROM dropped")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if not _empty_the_log(connection):
+            connection.execute("INSERT INTO dropped VALUES (?)", [_IN_THE_LOG])
 
     def close(self) -> None:
         with self.in_use:
@@ -297,7 +304,7 @@ class FileVersions:
                 raise NotAFile
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))  # for its mode
             connection = sqlite3.connect(
-                self._file, isolation_level=None, check_same_thread=False, timeout=30
+                self._file, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
             )
             # FULL flushes each change; secure_delete overwrites what redact takes away.
             connection.executescript(
@@ -353,6 +360,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
+def _empty_the_log(connection: sqlite3.Connection) -> bool:
+    """Whether the write-ahead log could be emptied: a reader in the middle of the history is not waited for long."""
+    connection.execute(f"PRAGMA busy_timeout = {_READER_SECONDS * 1000:.0f}")
+    is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+    return not is_busy
+
+
 def _opened_to_read(file: FilePath) -> sqlite3.Connection:
     """A connection for queries alone.
 
@@ -365,7 +380,7 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
     mode = "rw" if writable else "ro" if FilePath(f"{file}-wal").exists() else "ro&immutable=1"
     with _sqlite_errors(file):
         connection = sqlite3.connect(
-            f"{file.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
+            f"{file.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
         )
         connection.execute("PRAGMA query_only = ON")
         return connection

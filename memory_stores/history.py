@@ -119,24 +119,26 @@ class History:
         return self._answer(lambda: self._set_back(lambda _: self._at(until.astimezone(UTC))))
 
     def redact(self, version_id: str) -> Answer:
-        """Take content, hash and size of a version away for good, of every version of its path with that hash.
+        """Take content, hash and size of a version away for good, of every version with that hash, whatever its path.
 
-        That it was stays on record. Refused for what is still in the memory.
+        That it was stays on record. Refused for what is still in the memory, at any path. Proposals are not looked at.
         """
         return self._answer(lambda: self._redact(version_id))
 
     def _redact(self, version_id: str) -> str:
-        version = self._version(version_id)
-        if version.content_sha256 is None:
-            what = "was redacted already" if version.redacted else "is a deletion: it has no content"
-            raise HistoryError(f"Version {version_id} {what}.")
         with self._versioned().change() as change:
-            if change.digest(parts(version.path)) == version.content_sha256:
+            version = self._version(version_id)
+            if version.content_sha256 is None:
+                what = "was redacted already" if version.redacted else "is a deletion: it has no content"
+                raise HistoryError(f"Version {version_id} {what}.")
+            live = _file_with_content_of(version, change)
+            if live is not None:
                 raise HistoryError(
-                    f"Version {version_id} is what {version.path} holds now: change or delete the file first."
+                    f"Version {version_id} is what {spelled(live)} holds now: change or delete the file first."
                 )
             change.redact(version_id)
-        return f"Redacted {version.path} as of {version.created_at.isoformat()}"
+        moment = version.created_at.isoformat()
+        return f"Redacted {version.path} as of {moment}, and every other version with the same content"
 
     def _set_back(self, wanted: Callable[[VersionedChange], dict[Path, Version | None]]) -> str:
         with self._versioned().change() as change:
@@ -307,6 +309,14 @@ def make_room(change: Change, path: Path) -> None:
     entry = change.find(path)
     if entry and entry.is_directory and all(below.is_directory for below in change.entries(path)):
         change.remove(path)
+
+
+def _file_with_content_of(version: Version, change: VersionedChange) -> Path | None:
+    """A file that holds now what a version holds. Only those of its size are read."""
+    of_its_size = (
+        entry.path for entry in change.entries() if not entry.is_directory and entry.size == version.size
+    )
+    return next((path for path in of_its_size if change.digest(path) == version.content_sha256), None)
 
 
 def _last(versions: Iterable[Version]) -> Version | None:

@@ -130,8 +130,8 @@ VALUES (%(tenant)s, %(number)s, %(id)s, %(change_id)s, %(path)s, %(operation)s, 
     %(created_at)s, %(created_by)s, %(redacted)s)"""
 _REDACT = """
 UPDATE memory_store.versions SET content = NULL, sha256 = NULL, size = NULL, redacted = true
-WHERE tenant = %(tenant)s AND (path, sha256) = (
-    SELECT path, sha256 FROM memory_store.versions WHERE tenant = %(tenant)s AND id = %(id)s)"""
+WHERE tenant = %(tenant)s AND sha256 = (
+    SELECT sha256 FROM memory_store.versions WHERE tenant = %(tenant)s AND id = %(id)s)"""
 _OLDER = """
 SELECT max(created_at) FROM memory_store.versions
 WHERE tenant = %(tenant)s AND created_at < clock_timestamp() - %(keep)s::interval"""

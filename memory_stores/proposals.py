@@ -32,6 +32,7 @@ from memory_stores.protocol import (
     ProposableStore,
     Reader,
     StoreLimit,
+    TooLarge,
     VersionedStore,
     parts,
     spelled,
@@ -60,7 +61,10 @@ class Mark(NamedTuple):
 
 
 class ProposedFile(NamedTuple):
-    """One file of a proposal. A text is None where there is no file; `sources` had been read when it was written."""
+    """One file of a proposal. A text is None where there is no file; `sources` had been read when it was written.
+
+    `digest` (SHA-256, hex) is of the bytes behind `after`, of what they are to replace, and of `sources`.
+    """
 
     path: str
     before: str | None
@@ -68,6 +72,7 @@ class ProposedFile(NamedTuple):
     diff: str
     marks: tuple[Mark, ...]
     sources: tuple[str, ...]
+    digest: str
 
 
 class Waiting(NamedTuple):
@@ -77,6 +82,16 @@ class Waiting(NamedTuple):
     base: str | None
     after: bytes | None
     sources: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 (hex) of all this."""
+        return _digest_of([self.path, self.base, _digest(self.after), self.sources])
+
+
+def digest_of(files: Iterable[ProposedFile | Waiting]) -> str:
+    """The digest (SHA-256, hex) of a proposal as `diff` shows it: it tells `approve` what a person has seen."""
+    return _digest_of([file.digest for file in files])
 
 
 class Proposal(NamedTuple):
@@ -123,15 +138,16 @@ class Proposals:
             raise _unknown(name)
         return [self._shown(file) for file in files]
 
-    def approve(self, name: str, paths: Iterable[str] | None = None, *, by: str = "") -> Answer:
+    def approve(self, name: str, paths: Iterable[str] | None = None, *, seen: str, by: str = "") -> Answer:
         """Put a proposal, or some of its files as `list` spells them, into the memory: one change, recorded as by `by`.
 
-        Refused as a whole, with both texts, if one of the files was changed in the memory since it was proposed.
+        `seen` is `digest_of` what `diff` gave: refused as a whole if the proposal is another one by now; also, with both
+        texts, if one of the files was changed in the memory since it was proposed.
         """
-        return self._answer(lambda: self._approve(name, paths, by))
+        return self._answer(lambda: self._approve(name, paths, seen, by))
 
     def reject(self, name: str) -> Answer:
-        """Drop a proposal."""
+        """Drop a proposal. The answer names what the memory holds as it was proposed: approved before, or by others."""
         return self._answer(lambda: self._reject(name))
 
     def note_source(self, path: str) -> None:
@@ -139,20 +155,28 @@ class Proposals:
         if self.draft is not None:
             self.draft.note_source(path)
 
-    def _approve(self, name: str, paths: Iterable[str] | None, by: str) -> str:
+    def _approve(self, name: str, paths: Iterable[str] | None, seen: str, by: str) -> str:
         draft = self._known(name)
-        chosen = _chosen(name, draft.waiting_under_lock(), paths)
         with self._recorded_change(by) as change:
+            # Looked up in the change, as a rejection looks at the memory last: so one of the two knows of the other.
+            files = draft.waiting()
+            chosen = _chosen(name, files, paths)
+            if digest_of(files) != seen:
+                raise ProposalError(f"The proposal {name!r} is not what was looked at: look at it again.")
             for file in chosen:
                 _check_unchanged(file, change)
-            _make_so(change, chosen)
+            _make_so(change, [file for file in chosen if not _holds(change, file)])
         draft.settle(chosen)
         return "\n".join(spelled(file.path) for file in chosen)
 
     def _reject(self, name: str) -> str:
-        draft = self._known(name)
-        draft.drop(draft.paths())
-        return f"Rejected {name}"
+        files = self._known(name).drop()
+        if files is None:
+            raise _unknown(name)
+        with self._store.change() as change:
+            held = ", ".join(spelled(file.path) for file in files if _holds(change, file))
+        but = f", but the memory is as it proposed, by an approval or by others: {held}" if held else ""
+        return f"Rejected {name}{but}"
 
     @contextlib.contextmanager
     def _recorded_change(self, by: str) -> Iterator[Change]:
@@ -189,7 +213,7 @@ class Proposals:
         )
         added = _added_lines(before or "", after or "")
         marks = [Mark(number, reason) for number, line in added for reason in self._reasons(name, line)]
-        return ProposedFile(name, before, after, "".join(lines), tuple(marks), file.sources)
+        return ProposedFile(name, before, after, "".join(lines), tuple(marks), file.sources, file.digest)
 
     def _reasons(self, path: str, line: str) -> Iterator[str]:
         return filter(None, (screen(path, line) for screen in self._screens))
@@ -206,7 +230,7 @@ class Proposals:
                 ended = left > self._keep
             left -= draft.size()
             if ended:
-                draft.drop(draft.paths())
+                draft.drop()
 
 
 def _unknown(name: str) -> ProposalError:
@@ -237,10 +261,16 @@ def _check_unchanged(file: Waiting, memory: Reader) -> None:
         raise changed_since(spelled(file.path), _text(now), _text(file.after))
 
 
+def _holds(memory: Reader, file: Waiting) -> bool:
+    """Whether the memory is what a proposal would make of it, here."""
+    with contextlib.suppress(NotAFile, TooLarge):
+        return _content(memory, file.path) == file.after
+    return False
+
+
 def _make_so(change: Change, files: Sequence[Waiting]) -> None:
     for file in files:
-        found = change.find(file.path)
-        if file.after is None and found and not found.is_directory:
+        if file.after is None:
             remove_file(change, file.path)
     for file in files:
         if file.after is not None:
@@ -290,10 +320,6 @@ class Draft:
         if path not in self._read:
             self._read.append(path)
 
-    def paths(self) -> list[Path]:
-        """The files that the proposal changes."""
-        return [parts(path) for path in sorted(self._manifest(self._area)["files"])]
-
     def is_there(self) -> bool:
         """Whether a session has left anything, be it no more than an empty directory that it removed."""
         return self._area.find((self._key,)) is not None
@@ -301,11 +327,6 @@ class Draft:
     def waiting(self) -> list[Waiting]:
         """The files that the proposal changes, as a reader sees them: in the middle of a change, perhaps."""
         return self._waiting(self._area)
-
-    def waiting_under_lock(self) -> list[Waiting]:
-        """The same as of one moment."""
-        with self._area.change() as area:
-            return self._waiting(area)
 
     def size(self) -> int:
         return sum(len(file.after or b"") for file in self.waiting())
@@ -315,13 +336,14 @@ class Draft:
         moment = datetime.fromisoformat(manifest["created_at"])
         return Proposal(self._name, moment, tuple(sorted(manifest["files"])))
 
-    def drop(self, paths: Iterable[Path]) -> None:
-        """Take files out of the proposal; with its last file it ends."""
+    def drop(self) -> list[Waiting] | None:
+        """End the proposal, and give the files that waited; None if it had ended already."""
         with self._area.change() as area:
-            manifest = self._manifest(area)
-            for path in paths:
-                self._take_out(area, manifest, path)
-            self._save_or_end(area, manifest)
+            if area.find((self._key,)) is None:
+                return None
+            files = self._waiting(area)
+            area.remove((self._key,))
+        return files
 
     def settle(self, approved: Iterable[Waiting]) -> None:
         """Take out what was approved. What the session has written since goes on waiting, as a change of that."""
@@ -578,6 +600,10 @@ def _text(data: bytes | None) -> str | None:
 
 def _digest(data: bytes | None) -> str | None:
     return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _digest_of(values: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _added_lines(before: str, after: str) -> Iterator[tuple[int, str]]:

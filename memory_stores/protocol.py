@@ -125,7 +125,10 @@ class VersionedChange(Change, Protocol):
         """`write` the content of a version, without loading it. Raises NotKept."""
 
     def redact(self, version_id: str) -> None:
-        """Take content, hash and size away for good, of every version of its path with that hash."""
+        """Take content, hash and size away for good, of every version with that hash, whatever its path.
+
+        Does nothing for a version that has none, or that is unknown.
+        """
 
     def prune(self, keep: timedelta | int) -> None:
         """Drop the oldest changes until those left are no older, or hold no more bytes of content, than `keep`."""
@@ -163,7 +166,10 @@ class ProposableStore(MemoryStore, Protocol):
     def limits(self) -> Limits: ...
 
     def beside(self, name: str) -> MemoryStore:
-        """Another store of the same tenant, of which nothing is seen in this one. Without limits; `erase` takes it too."""
+        """Another store of the same tenant, of which nothing is seen in this one. Without limits; `erase` takes it too.
+
+        It can be read while a change of this one is open, and this one while a change of it is.
+        """
 
 
 class StoreError(Exception):

@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -25,12 +26,15 @@ from memory_stores.contract.recording import (
     delete,
     described,
     recorder,
+    right_before_a_change,
     run,
 )
+from memory_stores.history import Answer
+from memory_stores.proposals import ProposalError, digest_of
 from memory_stores.protocol import MemoryStore, parts, spelled
 from memory_tool import MemoryToolHandler
 
-PR = "review of PR 17"
+PR, LOOK = "review of PR 17", "look at it again"
 Step: TypeAlias = tuple[str, Any]
 
 _EACH = COMMANDS.filter(bool).map(lambda commands: commands[0])
@@ -67,6 +71,20 @@ def files(handler: MemoryToolHandler) -> dict[str, str]:
 def waiting(handler: MemoryToolHandler) -> list[str]:
     """The paths that wait for approval."""
     return [path.removeprefix(f"{M}/") for proposal in handler.proposals.list() for path in proposal.paths]
+
+
+def look(handler: MemoryToolHandler) -> str:
+    """Look at what waits, and say what that was. Raises ProposalError."""
+    return digest_of(handler.proposals.diff(PR))
+
+
+def approve(handler: MemoryToolHandler, paths: Sequence[str] | None = None) -> Answer:
+    """Look at what waits, and approve it or some of its files."""
+    try:
+        seen = look(handler)
+    except ProposalError as error:
+        return {"error": str(error)}
+    return handler.proposals.approve(PR, paths, seen=seen, by="Ada")
 
 
 def right_after_a_change(
@@ -122,7 +140,7 @@ class ProposalsContract(RecordingTests):
         delete(recording, "x")
         create(recording, "x/important.md", "somebody else's\n")
         assert files(session) == {"x/important.md": "somebody else's\n"}
-        assert "success" in recording.proposals.approve(PR, by="Ada")
+        assert "success" in approve(recording)
         assert files(recording) == {"x/important.md": "somebody else's\n"}
         assert waiting(recording) == []
 
@@ -132,13 +150,13 @@ class ProposalsContract(RecordingTests):
         create(recording, "y", "to go\n")
         remove(session, "y")
         write(session, "z", "proposed\n")
-        assert "success" in recording.proposals.approve(PR, [f"{M}/y"], by="Ada")
+        assert "success" in approve(recording, [f"{M}/y"])
         create(recording, "y", "somebody else's\n")
         assert files(session) == {"y": "somebody else's\n", "z": "proposed\n"}
         remove(session, "y")
         create(recording, "y", "somebody else's again\n")
         write(session, "y", "the session's\n")
-        assert "changed since" in recording.proposals.approve(PR, by="Ada")["error"]
+        assert "changed since" in approve(recording)["error"]
         assert files(recording) == {"y": "somebody else's again\n"}
 
     def test_a_file_in_a_directory_that_a_session_deleted_is_seen(
@@ -150,7 +168,7 @@ class ProposalsContract(RecordingTests):
         create(recording, "d/b", "somebody else's\n")
         assert files(session) == {"d/b": "somebody else's\n"}
         assert f"{M}/d/b" in session.execute(command="view", path=M)["success"]
-        assert "success" in recording.proposals.approve(PR, by="Ada")
+        assert "success" in approve(recording)
         assert files(recording) == files(session) == {"d/b": "somebody else's\n"}
 
     def test_a_session_that_deletes_an_empty_directory_leaves_nothing_that_a_later_one_is_blind_to(
@@ -166,7 +184,7 @@ class ProposalsContract(RecordingTests):
         assert files(later) == {"d/b": "somebody else's\n"}
         write(later, "d/b", "the session's\n")
         create(recording, "d/b", "changed\n")
-        assert "changed since" in recording.proposals.approve(PR, by="Ada")["error"]
+        assert "changed since" in approve(recording)["error"]
         assert "success" in recording.proposals.reject(PR)
 
     def test_what_a_session_left_without_a_file_ends_as_a_proposal_does(
@@ -194,10 +212,94 @@ class ProposalsContract(RecordingTests):
         create(recording, "y", "to go\n")
         remove(session, "y")
         write(session, "y/inner", "proposed\n")
-        assert "success" in recording.proposals.approve(PR, [f"{M}/y"], by="Ada")
+        assert "success" in approve(recording, [f"{M}/y"])
         assert files(session) == {"y/inner": "proposed\n"}
-        assert "success" in recording.proposals.approve(PR, by="Ada")
+        assert "success" in approve(recording)
         assert files(recording) == {"y/inner": "proposed\n"}
+
+    def test_what_nobody_has_looked_at_is_not_approved(
+        self, recording: MemoryToolHandler, session: MemoryToolHandler
+    ) -> None:
+        write(session, "a", "harmless\n")
+        write(session, "b", "harmless\n")
+        for name, text in (("a", "poison\n"), ("c", "poison\n"), ("b", None)):
+            seen = look(recording)
+            remove(session, name) if text is None else write(session, name, text)
+            for paths in (None, [f"{M}/a"]):
+                assert LOOK in recording.proposals.approve(PR, paths, seen=seen, by="Ada")["error"]
+            assert files(recording) == {} and recording.history.versions() == []
+        assert "success" in approve(recording, [f"{M}/a"])
+        assert files(recording) == {"a": "poison\n"} and waiting(recording) == ["c"]
+
+    def test_what_is_rejected_during_an_approval_is_not_approved(
+        self,
+        recording: MemoryToolHandler,
+        session: MemoryToolHandler,
+        tenant: Tenant,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        write(session, "x", "poison\n")
+        other, said = recorder(tenant), list[Answer]()
+        right_before_a_change(recording.store, monkeypatch, lambda: said.append(other.proposals.reject(PR)))
+        assert "no proposal" in approve(recording)["error"]
+        assert said == [{"success": f"Rejected {PR}"}]
+        assert files(recording) == {} and recording.history.versions() == []
+
+    def test_a_rejection_says_what_an_approval_has_put_into_the_memory(
+        self,
+        recording: MemoryToolHandler,
+        session: MemoryToolHandler,
+        tenant: Tenant,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        write(session, "x", "poison\n")
+        write(session, "y", "poison\n")
+        other, said = recorder(tenant), list[Answer]()
+        right_after_a_change(recording.store, monkeypatch, lambda: said.append(other.proposals.reject(PR)))
+        assert approve(recording, [f"{M}/x"]) == {"success": f"{M}/x"}
+        assert said[0]["success"].startswith(f"Rejected {PR}, but ")
+        assert f"{M}/x" in said[0]["success"] and f"{M}/y" not in said[0]["success"]
+        assert files(recording) == {"x": "poison\n"} and waiting(recording) == []
+
+    def test_nobody_is_told_that_what_is_in_the_memory_was_rejected(
+        self, recording: MemoryToolHandler, session: MemoryToolHandler, tenant: Tenant
+    ) -> None:
+        """In a race of threads."""
+        other = recorder(tenant)
+        with ThreadPoolExecutor(2) as pool:
+            for number in range(self.approvals * 4):
+                names = [f"{number}-{letter}" for letter in "abcdef"]
+                for name in names:
+                    write(session, name, "poison\n")
+                seen = look(recording)
+                approval = pool.submit(recording.proposals.approve, PR, seen=seen, by="Ada")
+                time.sleep(number * 0.0005)
+                rejected = pool.submit(other.proposals.reject, PR).result().get("success", "")
+                approved, held = "success" in approval.result(), files(recording)
+                assert all((name in held) == approved for name in names)
+                assert not (approved and rejected) or all(f"{M}/{name}" in rejected for name in names)
+
+    def test_what_two_approve_at_once_is_recorded_once(
+        self,
+        recording: MemoryToolHandler,
+        session: MemoryToolHandler,
+        tenant: Tenant,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        create(recording, "gone", "before\n")
+        remove(session, "gone")
+        write(session, "x", "proposed\n")
+        other, seen, answers = recorder(tenant), look(recording), list[Answer]()
+
+        def approve_too() -> None:
+            answers.append(other.proposals.approve(PR, seen=seen, by="Eve"))
+
+        right_after_a_change(recording.store, monkeypatch, approve_too)
+        answers.append(recording.proposals.approve(PR, seen=seen, by="Ada"))
+        assert answers == [{"success": f"{M}/gone\n{M}/x"}] * 2
+        made = recording.history.versions()[1:]
+        assert sorted(described(made)) == [("created", "x"), ("deleted", "gone")]
+        assert {version.created_by for version in made} == {"Ada"}
 
     @pytest.mark.parametrize("later", ["another text\n", None])
     def test_what_a_session_writes_during_an_approval_goes_on_waiting(
@@ -215,12 +317,12 @@ class ProposalsContract(RecordingTests):
             remove(session, "x") if later is None else write(session, "x", later)
 
         right_after_a_change(recording.store, monkeypatch, meanwhile)
-        assert "success" in recording.proposals.approve(PR, by="Ada")
+        assert "success" in approve(recording)
         assert files(recording) == {"x": "approved\n", "y": "approved too\n"}
         assert waiting(recording) == ["x"]
         (file,) = recording.proposals.diff(PR)
         assert (file.before, file.after) == ("approved\n", later)
-        assert recording.proposals.approve(PR, by="Ada") == {"success": f"{M}/x"}
+        assert approve(recording) == {"success": f"{M}/x"}
         assert files(recording) == {"y": "approved too\n"} | ({} if later is None else {"x": later})
 
     def test_a_file_that_is_proposed_anew_during_the_approval_of_its_deletion_goes_on_waiting(
@@ -229,9 +331,9 @@ class ProposalsContract(RecordingTests):
         create(recording, "x", "before\n")
         remove(session, "x")
         right_after_a_change(recording.store, monkeypatch, lambda: write(session, "x", "anew\n"))
-        assert "success" in recording.proposals.approve(PR, by="Ada")
+        assert "success" in approve(recording)
         assert files(recording) == {} and files(session) == {"x": "anew\n"}
-        assert recording.proposals.approve(PR, by="Ada") == {"success": f"{M}/x"}
+        assert approve(recording) == {"success": f"{M}/x"}
         assert files(recording) == {"x": "anew\n"}
 
     def test_no_edit_of_a_session_is_lost_while_others_are_approved(
@@ -255,9 +357,9 @@ class ProposalsContract(RecordingTests):
         editor = threading.Thread(target=edit)
         editor.start()
         while not done.is_set() or waiting(recording):
-            answers.append(recording.proposals.approve(PR, by="Ada"))
+            answers.append(approve(recording))
         editor.join()
-        errors = {answer["error"] for answer in answers if "error" in answer}
+        errors = {answer["error"] for answer in answers if "error" in answer and LOOK not in answer["error"]}
         assert errors <= {f"There is no proposal {PR!r}."}
         assert files(recording) == {"log": "".join(lines)}
 
@@ -266,7 +368,7 @@ class ProposalsContract(RecordingTests):
     ) -> None:
         create(recording, "x", "before\n")
         write(session, "x", "after\n")
-        assert recording.proposals.approve(PR, [f"{M}/x"] * 2, by="Ada") == {"success": f"{M}/x"}
+        assert approve(recording, [f"{M}/x"] * 2) == {"success": f"{M}/x"}
         assert described(recording.history.versions()) == [("created", "x"), ("modified", "x")]
         assert recording.history.undo(recording.history.versions()[-1].id) == {"success": f"{M}/x"}
         assert files(recording) == {"x": "before\n"}
@@ -277,7 +379,7 @@ class ProposalsContract(RecordingTests):
         fill(tenant.store(), a="theirs\n", b="theirs\n")
         write(session, "a", "mine\n")
         write(session, "b", "mine\n")
-        assert "success" in recording.proposals.approve(PR, by="Ada")
+        assert "success" in approve(recording)
         versions = recording.history.versions()
         assert [version.created_by for version in versions] == [None, None, "Ada", "Ada"]
         for one, other in itertools.pairwise(versions):
@@ -301,7 +403,7 @@ def _do(memory: MemoryToolHandler, session: MemoryToolHandler, step: Step) -> No
         return
     paths = None if what is None else [f"{M}/{name}" for name in what]
     before, proposed = files(memory), waiting(memory)
-    answer = memory.proposals.approve(PR, paths, by="Ada")
+    answer = approve(memory, paths)
     after = files(memory)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     approved = set[str]()

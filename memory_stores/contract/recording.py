@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from memory_stores.contract.harness import M, StoreTests, Tenant, files
-from memory_stores.protocol import MemoryStore, Path, Version, VersionedStore, spelled
+from memory_stores.protocol import Change, MemoryStore, Path, Version, VersionedStore, spelled
 from memory_tool import MemoryToolHandler
 
 Command: TypeAlias = Mapping[str, object]
@@ -116,6 +117,21 @@ def replayed(handler: MemoryToolHandler) -> dict[str, bytes]:
 
 def by_spelling(held: Files) -> dict[str, bytes]:
     return {spelled(path): data for path, data in held.items()}
+
+
+def right_before_a_change(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, others: Callable[[], object]
+) -> None:
+    """Let others do something just as this store is about to begin its next change."""
+    change = type(store).change
+
+    def changed(self: MemoryStore) -> AbstractContextManager[Change]:
+        if self is store:
+            monkeypatch.setattr(type(store), "change", change)
+            others()
+        return change(self)
+
+    monkeypatch.setattr(type(store), "change", changed)
 
 
 def moments(tenant: Tenant, first: Sequence[Command], then: Sequence[Command]) -> list[Moment]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_stores.contract.harness import MakeStore, Tenant, contents, files, fill, new_tenant
+from memory_stores.contract.harness import M, MakeStore, Tenant, contents, files, fill, new_tenant
 from memory_stores.contract.recording import (
     COMMANDS,
     Command,
@@ -21,6 +21,8 @@ from memory_stores.contract.recording import (
     moments,
     recorder,
     rename,
+    right_before_a_change,
+    run,
     versioned,
 )
 from memory_stores.history import HistoryError
@@ -30,27 +32,87 @@ from memory_tool import MemoryToolHandler
 
 class RetentionContract(RecordingTests):
     def test_redacted_content_is_gone_and_that_it_was_stays(
-        self, recording: MemoryToolHandler, store: MemoryStore
+        self, recording: MemoryToolHandler, store: MemoryStore, make_store: MakeStore, tenant: Tenant
     ) -> None:
         secret, other = create(recording, "a", "secret\n"), create(recording, "b", "secret\n")
         create(recording, "a", "two\n")
         again, last = create(recording, "a", "secret\n"), create(recording, "a", "three\n")
+        delete(recording, "b")
+        of_others = recorder(Tenant(make_store, (f"{tenant.scope[0]}-corp",)))
+        theirs = create(of_others, "a", "secret\n")
         then = recording.history.versions()
         assert "success" in recording.history.redact(secret.id)
         expected = [
             version._replace(content_sha256=None, size=None, redacted=True)
-            if version.id in (secret.id, again.id)
+            if version.id in (secret.id, other.id, again.id)
             else version
             for version in then
         ]
         assert recording.history.versions() == expected
-        for version in (secret, again):
+        for version in (secret, other, again):
             with pytest.raises(HistoryError):
                 recording.history.content(version.id)
             with pytest.raises(NotKept):
                 versioned(store).content(version.id)
-        assert recording.history.content(other.id) == b"secret\n"
         assert recording.history.content(last.id) == b"three\n"
+        assert of_others.history.versions() == [theirs]
+        assert of_others.history.content(theirs.id) == b"secret\n"
+
+    def test_what_the_memory_holds_under_another_name_cannot_be_redacted(
+        self, recording: MemoryToolHandler
+    ) -> None:
+        secret = create(recording, "d/a", "secret\n")
+        rename(recording, "d/a", "e/b")
+        then = recording.history.versions()
+        assert f"{M}/e/b " in recording.history.redact(secret.id)["error"]
+        assert recording.history.versions() == then
+        delete(recording, "e/b")
+        assert "success" in recording.history.redact(secret.id)
+        left = [version for version in recording.history.versions() if version.content_sha256]
+        assert left == []
+
+    def test_what_others_have_redacted_or_pruned_meanwhile_is_not_redacted_again(
+        self, recording: MemoryToolHandler, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = recorder(tenant)
+        secret = create(recording, "a", "secret\n")
+        create(recording, "a", "two\n")
+        right_before_a_change(recording.store, monkeypatch, lambda: other.history.redact(secret.id))
+        assert "was redacted already" in recording.history.redact(secret.id)["error"]
+
+        two = recording.history.versions()[-1]
+        delete(recording, "a")
+
+        def prune() -> None:
+            with versioned(other.store).change() as change:
+                change.prune(0)
+
+        right_before_a_change(recording.store, monkeypatch, prune)
+        assert f"no version {two.id}" in recording.history.redact(two.id)["error"]
+        assert "success" in run(recording, {"command": "create", "path": f"{M}/b", "file_text": "works\n"})
+
+    def test_a_store_redacts_nothing_of_what_has_no_content(
+        self, recording: MemoryToolHandler, store: MemoryStore
+    ) -> None:
+        create(recording, "a", "one\n")
+        gone = delete(recording, "a")
+        then = recording.history.versions()
+        with versioned(store).change() as change:
+            change.redact(gone.id)
+            change.redact("none")
+        assert recording.history.versions() == then
+
+    def test_a_reader_in_the_middle_of_the_history_holds_up_no_redaction(
+        self, recording: MemoryToolHandler, store: MemoryStore
+    ) -> None:
+        secret = create(recording, "a", "secret\n")
+        two = create(recording, "a", "two\n")
+        reader = versioned(store).versions()
+        next(reader)
+        began = time.monotonic()
+        assert "success" in recording.history.redact(secret.id)
+        assert time.monotonic() - began < 5
+        assert list(reader) == [two]
 
     def test_what_needs_redacted_content_is_refused(self, recording: MemoryToolHandler) -> None:
         secret = create(recording, "a", "secret\n")

@@ -16,6 +16,7 @@ from memory_demo.code_review_demo import main
 from memory_demo.memory_view import read_notes
 from memory_demo.proposal_file import read_proposal, taken_in, write_proposal
 from memory_demo.report_github import SUMMARY_BYTES
+from memory_stores.proposals import digest_of
 
 NAME = "PR 17"
 NOTES = {"/memories/a.md": "one\n", "/memories/d/x.md": "two\n"}
@@ -162,10 +163,12 @@ def test_approved_from_a_file_it_makes_of_a_copy_what_it_makes_of_its_own_memory
             session.execute(step)
         if not session.proposals.list() or "\ufffd" in str(steps):
             return
-        write_proposal(file, NAME, session.proposals.diff(NAME))
-        with taken_in(read_proposal(file, NAME), guarded_memory(copy, proposal=NAME)):
-            answer = guarded_memory(copy).proposals.approve(NAME)
-        assert answer.keys() == session.proposals.approve(NAME).keys()
+        files = session.proposals.diff(NAME)
+        looked_at = digest_of(files)
+        write_proposal(file, NAME, files)
+        with taken_in(read_proposal(file, NAME), guarded_memory(copy, proposal=NAME)) as seen:
+            answer = guarded_memory(copy).proposals.approve(NAME, seen=seen)
+        assert answer.keys() == session.proposals.approve(NAME, seen=looked_at).keys()
         assert notes(copy) == notes(ours)
 
 

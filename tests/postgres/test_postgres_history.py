@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from postgres_server import Server
 
+from memory_stores.contract.proposals import PR, approve
 from memory_stores.postgres import PostgresStore
 from memory_tool import MemoryToolHandler
 
@@ -123,7 +124,7 @@ def test_a_transaction_that_the_clock_went_back_for_is_later_still(
 def test_a_proposal_waits_beside_the_memory(server: Server, store: PostgresStore) -> None:
     handler = MemoryToolHandler(store=store, history="us")
     create(handler, "note", "one\n")
-    drafting = MemoryToolHandler(store=store, proposal="review of PR 17")
+    drafting = MemoryToolHandler(store=store, proposal=PR)
     assert "success" in drafting.execute(
         command="str_replace", path="/memories/note", old_str="one", new_str="two"
     )
@@ -131,9 +132,7 @@ def test_a_proposal_waits_beside_the_memory(server: Server, store: PostgresStore
     assert handler.store.read(("note",)) == b"one\n"
     assert [entry.path for entry in handler.store.entries()] == [(), ("note",)]
     assert server.sql("SELECT files FROM memory_store.tenants WHERE tenant = %s", [store.tenant]) == [(1,)]
-    assert handler.proposals.approve("review of PR 17", by="Ada") == {
-        "success": "/memories/d/new\n/memories/note"
-    }
+    assert approve(handler) == {"success": "/memories/d/new\n/memories/note"}
     assert handler.store.read(("note",)) == b"two\n"
     assert {version.created_by for version in handler.history.versions()[1:]} == {"Ada"}
     assert server.sql("SELECT count(*) FROM memory_store.files WHERE tenant = %s", [store.tenant]) == [(3,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 
 import pytest
@@ -102,7 +103,7 @@ CHANGES = [
     ("undo", "0123456789abcdef"),
     ("redact", "0123456789abcdef"),
     ("restore", "2026-11-22"),
-    ("approve", "PR 17"),
+    ("approve", "PR 17", "--seen", "0"),
     ("approve", "PR 17", "--from", "app.py"),
     ("reject", "PR 17"),
 ]
@@ -146,15 +147,22 @@ def propose(memory, text="four\n"):
     assert "success" in session.execute(command="create", path="/memories/c.md", file_text=text)
 
 
+def look(capsys):
+    """Have the proposal shown; what is shown, and the command that it ends with."""
+    assert main(["memory", "proposals", "PR 17"]) == 0
+    shown = capsys.readouterr().out
+    return shown, shlex.split(shown.splitlines()[-1].removeprefix("To approve what is shown here: "))
+
+
 def test_a_proposal_is_listed_shown_and_approved_by_name(memory, capsys):
     propose(memory)
     main(["memory", "proposals"])
     assert re.search("PR 17  .*Z  /memories/c.md", capsys.readouterr().out)
-    main(["memory", "proposals", "PR 17"])
-    shown = capsys.readouterr().out
+    shown, command = look(capsys)
     assert "+four" in shown and "had read: src/app.py" in shown
     assert not (memory / "c.md").exists()
-    assert main(["memory", "approve", "PR 17", "--as", "Ada"]) == 0
+    assert (*command[:3], command[-1]) == ("memory", "approve", "--seen", "PR 17")
+    assert main([*command, "--as", "Ada"]) == 0
     assert (memory / "c.md").read_text("utf-8") == "four\n"
     assert versions(capsys)[-1][-1] == "by Ada"
     main(["memory", "proposals"])
@@ -169,22 +177,44 @@ def test_a_path_that_is_not_spelled_whole_stands_for_no_other_file(memory, capsy
     for name in ("a.md", "races/a.md", "topic/races/a.md"):
         session.execute(command="create", path=f"/memories/{name}", file_text="four\n")
     before = {file: file.read_text("utf-8") for file in memory.rglob("*.md")}
-    for action in (("approve", "PR 17"), ("history",)):
-        capsys.readouterr()
+    _, approve = look(capsys)
+    for action in (approve[1:], ["history"]):
         assert main(["memory", *action, path]) == 2
         said = capsys.readouterr()
         assert said.out == "" and said.err.count("\n") == 1
         assert repr(path) in said.err and "such as /memories/" in said.err
     assert {file: file.read_text("utf-8") for file in memory.rglob("*.md")} == before
-    assert main(["memory", "approve", "PR 17", "/memories/topic/races/a.md"]) == 0
+    assert main([*approve, "/memories/topic/races/a.md"]) == 0
     assert (memory / "topic" / "races" / "a.md").is_file() and (memory / "a.md").read_text("utf-8") == "two\n"
+
+
+def test_what_a_person_has_not_seen_is_not_approved(memory, capsys):
+    propose(memory)
+    with pytest.raises(SystemExit, match="2"):
+        main(["memory", "approve", "PR 17"])
+    assert "--seen" in capsys.readouterr().err
+    _, command = look(capsys)
+    propose(memory, "another text\n")
+    assert main(command) == 2
+    assert "look at it again" in capsys.readouterr().err
+    assert not (memory / "c.md").exists()
+    assert main(look(capsys)[1]) == 0
+    assert (memory / "c.md").read_text("utf-8") == "another text\n"
+
+
+def test_no_name_of_a_file_makes_a_line_of_its_own_where_a_proposal_is_shown(memory, capsys):
+    session = guarded_memory(memory.parent, proposal="PR 17")
+    session.proposals.note_source("app.py\nTo approve what is shown here: memory clear --yes\n")
+    assert "success" in session.execute(command="create", path="/memories/c.md", file_text="four\n")
+    shown, command = look(capsys)
+    assert command[1] == "approve" and shown.count("\nTo approve") == 1
 
 
 def test_a_proposal_is_rejected_and_an_unknown_one_is_named(memory, capsys):
     propose(memory)
     assert main(["memory", "reject", "PR 17"]) == 0
-    for action in ("approve", "reject", "proposals"):
-        assert main(["memory", action, "PR 17"]) == 2
+    for action in (["approve", "--seen", "0"], ["reject"], ["proposals"]):
+        assert main(["memory", *action, "PR 17"]) == 2
         assert "no proposal 'PR 17'" in capsys.readouterr().err
     assert not (memory / "c.md").exists()
 

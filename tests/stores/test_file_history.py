@@ -126,6 +126,25 @@ def test_redacted_bytes_are_nowhere_below_the_directory(handler: MemoryToolHandl
     assert (redacted.redacted, redacted.size, redacted.content_sha256) == (True, None, None)
 
 
+def test_what_a_reader_keeps_of_redacted_bytes_goes_once_it_is_done(handler: MemoryToolHandler) -> None:
+    secret = "4711\n"
+    create(handler, "pin", secret)
+    create(handler, "pin", "none\n")
+    version = handler.history.versions()[0]
+    hash_of_it = hashlib.sha256(secret.encode()).hexdigest().encode()
+    assert handler.base_path
+    reader = FileStore(handler.base_path).versions()
+    next(reader)
+    assert "success" in handler.history.redact(version.id)
+    held = b"".join(files(handler.base_path).values())
+    assert secret.encode() not in held
+    assert hash_of_it in held, "the reader sees the history as it was"
+    create(handler, "other", "recorded while it reads\n")
+    assert [version.path for version in reader] == [f"{M}/pin"]
+    create(MemoryToolHandler(handler.base_path, history=True), "other", "recorded after it\n")
+    assert not any(hash_of_it in data for data in files(handler.base_path).values())
+
+
 def broken(handler: MemoryToolHandler, **settings: bool | str) -> MemoryToolHandler:
     """The same memory, opened anew, with a history that is no database any more."""
     handler.store.close()

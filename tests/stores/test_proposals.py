@@ -15,12 +15,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memory_stores import FileStore
-from memory_stores.proposals import Draft, ProposalError
+from memory_stores.contract.proposals import PR, approve
+from memory_stores.proposals import Draft, ProposalError, digest_of
 from memory_stores.protocol import StoreError
 from memory_tool import MemoryToolHandler
 
 M = "/memories"
-PR = "review of PR 17"
 
 
 def run(handler: MemoryToolHandler, command: str, **params: object) -> str:
@@ -78,7 +78,7 @@ def test_approval_is_one_change_by_who_made_it_and_can_be_undone(memory, session
     run(session, "delete", path=f"{M}/d")
     create(session, "c.md", "four\n")
     assert [proposal.name for proposal in memory.proposals.list()] == [PR]
-    answer = memory.proposals.approve(PR, by="Ada")
+    answer = approve(memory)
     assert answer == {"success": f"{M}/a.md\n{M}/c.md\n{M}/d/b.md"}
     assert notes(memory) == {"a.md": b"one\n2\n", "c.md": b"four\n"}
     made = memory.history.versions()[2:]
@@ -93,12 +93,12 @@ def test_approval_is_one_change_by_who_made_it_and_can_be_undone(memory, session
 def test_some_files_can_be_approved_and_the_rest_rejected(memory, session) -> None:
     create(session, "good.md", "good\n")
     create(session, "bad.md", "bad\n")
-    assert "success" in memory.proposals.approve(PR, [f"{M}/good.md"], by="Ada")
+    assert "success" in approve(memory, [f"{M}/good.md"])
     assert memory.proposals.list()[0].paths == (f"{M}/bad.md",)
     assert "success" in memory.proposals.reject(PR)
     assert "good.md" in notes(memory) and "bad.md" not in notes(memory)
     assert "no proposal" in memory.proposals.reject(PR)["error"]
-    assert "no proposal" in memory.proposals.approve("nothing", by="Ada")["error"]
+    assert "no proposal" in memory.proposals.approve("nothing", seen="", by="Ada")["error"]
 
 
 def test_a_note_that_changed_meanwhile_is_not_overwritten(memory, session) -> None:
@@ -106,10 +106,10 @@ def test_a_note_that_changed_meanwhile_is_not_overwritten(memory, session) -> No
     create(session, "c.md", "new\n")
     run(memory, "str_replace", path=f"{M}/a.md", old_str="two", new_str="2 of another")
     before = notes(memory)
-    error = memory.proposals.approve(PR, by="Ada")["error"]
+    error = approve(memory)["error"]
     assert "changed since" in error and "2 of another" in error and "2 of the session" in error
     assert notes(memory) == before, "the whole approval is refused"
-    assert "success" in memory.proposals.approve(PR, [f"{M}/c.md"], by="Ada")
+    assert "success" in approve(memory, [f"{M}/c.md"])
 
 
 def test_the_diff_shows_each_file_with_marks_and_what_was_read(memory) -> None:
@@ -135,7 +135,7 @@ def test_proposals_of_one_tenant_do_not_exist_for_another(tmp_path: Path) -> Non
     a, b = (MemoryToolHandler(tmp_path, scope=(name,), proposal=PR) for name in ("acme", "acme-corp"))
     create(a, "x.md", "of a")
     assert list(b.proposals.list()) == [] and notes(b) == {}
-    assert "no proposal" in b.proposals.approve(PR, by="Eve")["error"]
+    assert "no proposal" in b.proposals.approve(PR, seen=digest_of(a.proposals.diff(PR)), by="Eve")["error"]
 
 
 def test_limits_are_those_of_the_memory(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_proposal_that_a_killed_process_left_can_be_approved(memory, tmp_path:
     writer.join()
     assert writer.exitcode == -signal.SIGKILL
     assert memory.proposals.list()[0].paths == (f"{M}/kept.md",)
-    assert "success" in memory.proposals.approve(PR, by="Ada")
+    assert "success" in approve(memory)
     assert notes(memory)["kept.md"] == b"written before the kill\n" and "torn.md" not in notes(memory)
 
 
@@ -190,7 +190,7 @@ def test_a_file_that_must_not_be_read_is_neither_deleted_nor_proposed_to_be(
     run(memory, "delete", path=f"{M}/a.md")
     for name in ("a.md", "link.md"):
         os.link(outside, memory.memory_root / name)
-    assert "hard link" in memory.proposals.approve(PR, by="Ada")["error"]
+    assert "hard link" in approve(memory)["error"]
     assert "hard link" in session.execute(command="delete", path=f"{M}/link.md")["error"]
     assert [file.before for file in memory.proposals.diff(PR)] == [None]
     assert outside.stat().st_nlink == 3 and f"{M}/link.md" in run(session, "view", path=M)
@@ -249,7 +249,7 @@ def test_a_draft_is_what_the_memory_would_be(
         assert _outcome(draft.change, step) == _outcome(plain.change, step), step
         assert _seen(draft) == _seen(plain)
     if memory.proposals.list():
-        assert "success" in memory.proposals.approve(PR, by="Ada")
+        assert "success" in approve(memory)
     assert _seen(memory.store, files_only=True) == _seen(plain, files_only=True)
 
 
