@@ -33,13 +33,24 @@ _SETTINGS = {
     "core.attributesFile": os.devnull,
     "diff.orderFile": os.devnull,
     "diff.suppressBlankEmpty": "false",
+    # A branch can hold an ordinary folder that git would take for a repository, with settings of its own.
+    "safe.bareRepository": "explicit",
 }
 _GIT = (
     *("git", "--no-pager", "--no-replace-objects"),
     *(word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")),
 )
 # Its messages are told apart below, so they are wanted in English.
-_ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ATTR_NOSYSTEM": "1"}
+_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_ATTR_NOSYSTEM": "1",
+    # A partial clone fetches what it lacks by a command that its own settings name. Git before 2.39.4 knows only the second.
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+}
+
+_LACKING = "This repository lacks objects that the review needs, and none are fetched; review a full clone."
 
 
 class GitError(Exception):
@@ -94,6 +105,8 @@ class Repository:
         """The contents of these blobs by id, without those that are too large to review."""
         ids = "".join(f"{id}\n" for id in dict.fromkeys(blob.id for blob in blobs)).encode()
         sizes = self._git("cat-file", "--batch-check", stdin=ids).decode().splitlines()
+        if any(line.endswith(" missing") for line in sizes):
+            raise GitError(_LACKING)
         small = [line.split()[0] for line in sizes if int(line.split()[2]) <= MAX_BYTES]
         answer = self._git("cat-file", "--batch", stdin="".join(f"{id}\n" for id in small).encode())
         return dict(_batch(answer))
@@ -257,6 +270,15 @@ class _WorkingTree:
         return hashlib.new(self._algorithm, b"blob %d\0%b" % (len(data), data)).hexdigest()
 
 
+def git_directory(folder: Path) -> Path | None:
+    """The directory in which git keeps the repository around a folder, one for all its worktrees; None outside of any."""
+    try:
+        answer = _run_git(folder, ("rev-parse", "--git-common-dir"))
+    except GitError:
+        return None
+    return (folder / os.fsdecode(answer.removesuffix(b"\n"))).resolve()
+
+
 def difference(before: str, after: str, *, context: int = 3) -> str:
     """The hunks of a unified diff of two texts, "" if they are the same."""
     with tempfile.TemporaryDirectory() as folder:
@@ -340,6 +362,8 @@ def _run_git(
 
 
 def _why_git_failed(arguments: tuple[str, ...], stderr: str) -> str:
+    if "lazy fetching disabled" in stderr or ("transport '" in stderr and "not allowed" in stderr):
+        return _LACKING
     if "not a git repository" in stderr:
         return "This folder is not in a git repository; go into one, or name the files without --diff."
     match arguments:
