@@ -93,8 +93,15 @@ class Repository:
         return answer.decode().split()[-1]
 
     def merge_base(self, commit: str) -> str:
-        """The last commit that HEAD has in common with this one."""
-        return self._git("merge-base", commit, "HEAD").decode().strip()
+        """The last commit that HEAD has in common with this one. Raises GitError where there are several."""
+        found = self._git("merge-base", "--all", commit, "HEAD").decode().split()
+        if len(found) > 1:
+            # Of two sides that have merged each other's older commits, a file may have changed since one base alone.
+            raise GitError(
+                f"The branch and its base parted at {len(found)} commits, and what has changed since differs with each; "
+                "merge the base into the branch first."
+            )
+        return found[0]
 
     def files(self, commit: str) -> dict[str, Blob]:
         """Every file of a commit, by path from the top."""

@@ -183,6 +183,24 @@ def test_a_branch_is_compared_from_where_it_began(branch):
     assert names(changed_files("main", folder)) == {"ours.py"}
 
 
+def test_a_branch_that_began_at_two_commits_is_not_held_against_one_of_them(branch):
+    folder, git = branch
+    write(folder, "ours.py", "x = 1\n")
+    commit(git)
+    git("switch", "main")
+    write(folder, "app.py", "x = 'mended'\n")
+    commit(git)
+    git("branch", "mend")
+    git("merge", "feature")
+    git("switch", "feature")
+    git("merge", "--strategy=ours", "mend")
+    with pytest.raises(CommandError, match="merge the base into the branch"):
+        changed_files("main", folder)
+    git("merge", "--strategy=ours", "main")
+    [target] = changed_files("main", folder).targets
+    assert (target.path, target.text, target.base) == ("app.py", "x = 1\n", "x = 'mended'\n")
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
