@@ -97,9 +97,12 @@ def test_no_command_fetches_what_a_partial_clone_lacks(stranger, canary, url, na
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("lacking", ["HEAD~2:old.py", "HEAD~2:lib", "HEAD~2^{tree}", "HEAD~2", "HEAD~1"])
+@pytest.mark.parametrize(
+    "lacking", ["HEAD~2:old.py", "HEAD~2:lib", "HEAD~2^{tree}", "HEAD~2", "HEAD~1", "HEAD:app.py"]
+)
 def test_nothing_is_fetched_whatever_a_partial_clone_lacks(stranger, canary, lacking):
     folder, id = stranger(lacking)
+    (folder / "app.py").unlink()  # so that the index is read
     assert git_runs_the_command(folder, id, canary)
     with pytest.raises(CommandError, match="lacks objects"):
         changed_files("HEAD~2", folder)
