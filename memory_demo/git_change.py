@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -45,13 +46,20 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_ATTR_NOSYSTEM": "1",
-    # A partial clone fetches what it lacks by a command that its own settings name. Git before 2.39.4 knows only the second.
+    # A partial clone fetches what it lacks by a command that its own settings name. Older gits know only the second.
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
 }
 
 _LACKING = "This repository lacks objects that the review needs, and none are fetched; review a full clone."
-_CONVERTED = "is not committed as it is on disk: git converts it (working-tree-encoding, ident or filter in .gitattributes)"
+_CONVERTED = (
+    "is not on disk as it is committed: "
+    "git converts it (see working-tree-encoding, ident and filter in .gitattributes)"
+)
+
+if sys.platform == "win32":
+    # Or Windows looks for git in the folder one stands in first, and a branch can hold a git.exe.
+    os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"
 
 
 class GitError(Exception):

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +129,19 @@ def clone(tmp_path, environment):
         return target
 
     return clone
+
+
+@pytest.mark.skipif(
+    sys.platform != "win32", reason="only Windows looks for programs in the folder; CI has a Windows runner"
+)
+def test_git_is_no_program_of_the_branch(repository, monkeypatch):
+    folder, git = repository
+    git("commit", "--allow-empty", "--message", "A change")
+    (folder / "app.py").write_text("x = 1\n", "utf-8")
+    git("add", "app.py")
+    shutil.copy(Path(os.environ["SYSTEMROOT"], "System32", "where.exe"), folder / "git.exe")
+    monkeypatch.chdir(folder)
+    assert [target.path for target in changed_files("HEAD", folder).targets] == ["app.py"]
 
 
 def test_a_folder_of_a_branch_is_no_repository_with_settings_of_its_own(stranger, canary, clone):
