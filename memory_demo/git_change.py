@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,20 +27,39 @@ from memory_demo.python_source import (
 )
 
 _HEAD_BYTES = 4096
-_LINK, _SUBMODULE, _FILE = "120000", "160000", "100644"
+_LINK, _SUBMODULE = "120000", "160000"
 _SETTINGS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.attributesFile": os.devnull,
     "diff.orderFile": os.devnull,
     "diff.suppressBlankEmpty": "false",
+    # A branch can hold an ordinary folder that git would take for a repository, with settings of its own.
+    "safe.bareRepository": "explicit",
 }
 _GIT = (
     *("git", "--no-pager", "--no-replace-objects"),
     *(word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")),
 )
 # Its messages are told apart below, so they are wanted in English.
-_ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ATTR_NOSYSTEM": "1"}
+_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_ATTR_NOSYSTEM": "1",
+    # A partial clone fetches what it lacks by a command that its own settings name. Older gits know only the second.
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+}
+
+_LACKING = "This repository lacks objects that the review needs, and none are fetched; review a full clone."
+_CONVERTED = (
+    "is not on disk as it is committed: "
+    "git converts it (see working-tree-encoding, ident and filter in .gitattributes)"
+)
+
+if sys.platform == "win32":
+    # Or Windows looks for git in the folder one stands in first, and a branch can hold a git.exe.
+    os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"
 
 
 class GitError(Exception):
@@ -82,8 +102,15 @@ class Repository:
         return answer.decode().split()[-1]
 
     def merge_base(self, commit: str) -> str:
-        """The last commit that HEAD has in common with this one."""
-        return self._git("merge-base", commit, "HEAD").decode().strip()
+        """The last commit that HEAD has in common with this one. Raises GitError where there are several."""
+        found = self._git("merge-base", "--all", commit, "HEAD").decode().split()
+        if len(found) > 1:
+            # Of two sides that have merged each other's older commits, a file may have changed since one base alone.
+            raise GitError(
+                f"The branch and its base parted at {len(found)} commits, and what has changed since differs with each; "
+                "merge the base into the branch first."
+            )
+        return found[0]
 
     def files(self, commit: str) -> dict[str, Blob]:
         """Every file of a commit, by path from the top."""
@@ -94,63 +121,50 @@ class Repository:
         """The contents of these blobs by id, without those that are too large to review."""
         ids = "".join(f"{id}\n" for id in dict.fromkeys(blob.id for blob in blobs)).encode()
         sizes = self._git("cat-file", "--batch-check", stdin=ids).decode().splitlines()
+        if any(line.endswith(" missing") for line in sizes):
+            raise GitError(_LACKING)
         small = [line.split()[0] for line in sizes if int(line.split()[2]) <= MAX_BYTES]
         answer = self._git("cat-file", "--batch", stdin="".join(f"{id}\n" for id in small).encode())
         return dict(_batch(answer))
 
     def changed_files(self, commit: str, named: Iterable[str] = ()) -> list[ChangedFile]:
-        """The Python files of the working tree that are not as they were in this commit.
+        """The Python files that are not as they were in this commit, on disk or else in the index.
 
         Links, submodules and special files that may hold Python are among them, with the reason why they are not
-        reviewed. Deleted files are not, nor untracked ones but those that are `named`, by path from the top.
+        reviewed, and so are files that git converts on checkout. Files that the index does not have are not, but for
+        those that are `named`, by path from the top.
         """
-        base, renamed, tracked = self.files(commit), self._renamed(commit), list(self._tracked())
+        base, renamed, tracked = self.files(commit), self._renamed(commit), dict(self._tracked())
         algorithm = self._git("rev-parse", "--show-object-format").decode().strip()
-        paths = dict.fromkeys(path for path, _, _ in tracked)
-        tree = _WorkingTree(self.top, algorithm, paths)
-        untracked = [(path, Blob(_FILE, ""), False) for path in dict.fromkeys(named) if path not in paths]
+        tree = _WorkingTree(self.top, algorithm, tracked, base)
         changed = []
-        for path, blob, is_sparse in [*tracked, *untracked]:
+        for path in dict.fromkeys([*tracked, *named]):
             try:
-                data = self._changed_python(tree, path, blob, is_sparse, base.get(path))
+                data = tree.changed_python(path)
             except NotReviewable as error:
                 changed.append(ChangedFile(path, None, str(error)))
             except OSError as error:
                 changed.append(ChangedFile(path, None, f"cannot be read ({error.strerror})"))
             else:
                 changed += [ChangedFile(path, data)] if data is not None else []
+        unlike = [
+            file.path
+            for file in changed
+            if file.data is not None and tree.index_differs(file.path, file.data)
+        ]
+        converted = self._converted(unlike)
+        changed = [
+            ChangedFile(file.path, None, _CONVERTED) if file.path in converted else file for file in changed
+        ]
         return self._with_base(changed, base, renamed)
 
     def python_files(self) -> list[str]:
         """The tracked files that are Python by their suffix, links left out."""
         return [
             path
-            for path, blob, _ in self._tracked()
+            for path, blob in self._tracked()
             if _is_file(blob) and has_python_suffix(path) and not (self.top / path).is_symlink()
         ]
-
-    def _changed_python(
-        self, tree: _WorkingTree, path: str, blob: Blob, is_sparse: bool, base: Blob | None
-    ) -> bytes | None:
-        if blob.mode == _SUBMODULE:
-            if blob == base:
-                return None
-            raise NotReviewable("is a submodule, whose commits are not part of this repository")
-        try:
-            return tree.python(path, blob, base)
-        except (FileNotFoundError, NotADirectoryError):
-            return self._changed_in_index(path, blob, base) if is_sparse else None
-
-    def _changed_in_index(self, path: str, blob: Blob, base: Blob | None) -> bytes | None:
-        """As `_WorkingTree.python`, for a file that a sparse checkout leaves out."""
-        if blob == base or not may_be_python(path):
-            return None
-        if blob.mode == _LINK:
-            raise NotReviewable("is a link, and what it leads to is not part of the change")
-        data = self.content([blob]).get(blob.id)
-        if data is None:
-            raise NotReviewable(f"is larger than {MAX_BYTES:,} bytes")
-        return data if is_python(path, data[:_HEAD_BYTES]) else None
 
     def _with_base(
         self, changed: list[ChangedFile], base: dict[str, Blob], renamed: dict[str, str]
@@ -174,75 +188,142 @@ class Repository:
         fields = [os.fsdecode(field) for field in answer.split(b"\0")]
         return dict(zip(fields[2::3], fields[1::3], strict=False))
 
-    def _tracked(self) -> Iterator[tuple[str, Blob, bool]]:
-        """Every path of the index once, and whether a sparse checkout leaves it out of the working tree."""
+    def _converted(self, paths: Collection[str]) -> set[str]:
+        """Those of these files that git writes to disk with other bytes than it has, by an attribute of the branch."""
+        # The attributes of the index: a file of attributes can itself be one that git converts.
+        answer = self._git(
+            *("check-attr", "--cached", "-z", "--stdin", "working-tree-encoding", "ident", "filter"),
+            stdin=b"".join(os.fsencode(path) + b"\0" for path in paths),
+        )
+        fields = [os.fsdecode(field) for field in answer.split(b"\0")]
+        values = zip(fields[::3], fields[2::3], strict=False)
+        return {path for path, value in values if value not in ("unspecified", "unset")}
+
+    def _tracked(self) -> Iterator[tuple[str, Blob]]:
+        """Every path of the index once."""
         seen = set()
-        for (tag, mode, id, _), path in _records(self._git("ls-files", "-z", "--stage", "-t")):
+        for (mode, id, _), path in _records(self._git("ls-files", "-z", "--stage")):
             if path not in seen:
                 seen.add(path)
-                yield path, Blob(mode, id), tag == "S"
+                yield path, Blob(mode, id)
 
     def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
         return _run_git(self._folder, arguments, stdin)
 
 
 class _WorkingTree:
-    """The files on disk, read as they are: no filter, no encoding, no end of line is converted."""
+    """The tracked files, held against a base: on disk as the bytes that are there, converted by nothing, and in the index."""
 
-    def __init__(self, top: Path, algorithm: str, tracked: Collection[str]) -> None:
+    def __init__(
+        self,
+        top: Path,
+        algorithm: str,
+        tracked: Mapping[str, Blob],
+        base: Mapping[str, Blob],
+    ) -> None:
         self._top = top
         self._algorithm = algorithm
         self._tracked = tracked
+        self._base = base
 
-    def python(self, path: str, tracked: Blob, base: Blob | None) -> bytes | None:
-        """The content of a changed Python file, None for any other. Raises NotReviewable, FileNotFoundError."""
+    def changed_python(self, path: str) -> bytes | None:
+        """The content of a changed Python file, None for any other. Raises NotReviewable, OSError.
+
+        It is that of the index where the disk shows no change: a commit would take it.
+        """
+        blob = self._tracked.get(path)
+        if blob is not None and blob.mode == _SUBMODULE:
+            if blob == self._base.get(path):
+                return None
+            raise NotReviewable("is a submodule, whose commits are not part of this repository")
+        try:
+            data = self._changed_on_disk(path)
+        except (FileNotFoundError, NotADirectoryError):
+            data = None
+        return self._changed_in_index(path) if data is None else data
+
+    def index_differs(self, path: str, data: bytes) -> bool:
+        """Whether the index has a change of this file too, and another one than these bytes."""
+        blob = self._changed_blob(path)
+        return blob is not None and blob.id not in self._ids(data)
+
+    def _changed_on_disk(self, path: str) -> bytes | None:
         status = (self._top / path).lstat()
-        target = self._link_target(path, tracked, status.st_mode)
+        target = self._link_target(path, status.st_mode)
         if target is not None:
-            self._check_link(path, target, base)
-            return None
-        if not may_be_python(path):
+            self._check_link(path, target)
             return None
         if not stat.S_ISREG(status.st_mode):
             if has_python_suffix(path):
                 raise NotReviewable("is not a regular file")
             return None
-        return self._changed(path, base)
-
-    def _changed(self, path: str, base: Blob | None) -> bytes | None:
         with (self._top / path).open("rb") as file:
             data = file.read(_HEAD_BYTES)
             if not is_python(path, data):
                 return None
             data += file.read(MAX_BYTES + 1 - len(data))
         if len(data) > MAX_BYTES:
-            self._check_large(path, base)
+            self._check_large(path)
             return None
-        as_checked_in = (data, data.replace(b"\r\n", b"\n"))
-        same = base is not None and _is_file(base) and base.id in map(self._id, as_checked_in)
-        return None if same else data
+        return None if self._is_in_base(path, data) else data
 
-    def _check_large(self, path: str, base: Blob | None) -> None:
-        id = _run_git(self._top, ("hash-object", "--no-filters", "--", path))
-        if base is None or base.id != id.decode().strip():
+    def _changed_in_index(self, path: str) -> bytes | None:
+        blob = self._changed_blob(path)
+        if blob is None or self._is_on_disk(path, blob):
+            return None
+        data = _first_bytes(self._top, blob, MAX_BYTES + 1)
+        if not _is_file(blob):
+            self._check_link(path, data)
+            return None
+        return data if is_python(path, data[:_HEAD_BYTES]) and not self._is_in_base(path, data) else None
+
+    def _changed_blob(self, path: str) -> Blob | None:
+        """What the index has, if it has something and the base has something else."""
+        blob, base = self._tracked.get(path), self._base.get(path)
+        if blob is not None and base is not None and blob.id == base.id and _is_file(blob) == _is_file(base):
+            return None
+        return blob
+
+    def _is_on_disk(self, path: str, blob: Blob) -> bool:
+        """Whether the disk has this very file, so that what was found there holds; not asked of large ones."""
+        where = self._top / path
+        if not _is_file(blob) or where.is_symlink() or not where.is_file():
+            return False
+        with where.open("rb") as file:
+            return blob.id in self._ids(file.read(MAX_BYTES + 1))
+
+    def _is_in_base(self, path: str, data: bytes) -> bool:
+        base = self._base.get(path)
+        return base is not None and _is_file(base) and base.id in self._ids(data)
+
+    def _check_large(self, path: str) -> None:
+        id = _run_git(self._top, ("hash-object", "--no-filters", "--", path)).decode().strip()
+        base = self._base.get(path)
+        if base is None or base.id != id:
             raise NotReviewable(f"is larger than {MAX_BYTES:,} bytes")
 
-    def _link_target(self, path: str, tracked: Blob, mode: int) -> bytes | None:
+    def _link_target(self, path: str, mode: int) -> bytes | None:
         """Where a link leads; where the system has none, git checks out a file that says so."""
         if stat.S_ISLNK(mode):
             return os.fsencode((self._top / path).readlink())
-        if tracked.mode == _LINK and stat.S_ISREG(mode):
+        tracked = self._tracked.get(path)
+        if tracked is not None and tracked.mode == _LINK and stat.S_ISREG(mode):
             with (self._top / path).open("rb") as file:
                 data = file.read(_HEAD_BYTES)
             return data if self._id(data) == tracked.id else None
         return None
 
-    def _check_link(self, path: str, target: bytes, base: Blob | None) -> None:
+    def _check_link(self, path: str, target: bytes) -> None:
         """Raise NotReviewable for a changed link that may lead to Python which nobody reviews."""
+        base = self._base.get(path)
         if base is not None and base.mode == _LINK and base.id == self._id(target):
             return
-        was_file = base is not None and _is_file(base)
-        if has_python_suffix(path) or (may_be_python(path) and (was_file or self._leads_out(path, target))):
+        was_python = (
+            base is not None
+            and _is_file(base)
+            and is_python(path, _first_bytes(self._top, base, _HEAD_BYTES))
+        )
+        if was_python or has_python_suffix(path) or (may_be_python(path) and self._leads_out(path, target)):
             raise NotReviewable("is a link, and what it leads to is not part of the change")
 
     def _leads_out(self, path: str, target: bytes) -> bool:
@@ -253,8 +334,21 @@ class _WorkingTree:
             return True
         return where != "." and not any(f"{name}/".startswith(f"{where}/") for name in self._tracked)
 
+    def _ids(self, data: bytes) -> tuple[str, str]:
+        """What git may call these bytes: some systems end each line by two, of which it keeps one."""
+        return self._id(data), self._id(data.replace(b"\r\n", b"\n"))
+
     def _id(self, data: bytes) -> str:
         return hashlib.new(self._algorithm, b"blob %d\0%b" % (len(data), data)).hexdigest()
+
+
+def git_directory(folder: Path) -> Path | None:
+    """The directory in which git keeps the repository around a folder, one for all its worktrees; None outside of any."""
+    try:
+        answer = _run_git(folder, ("rev-parse", "--git-common-dir"))
+    except GitError:
+        return None
+    return (folder / os.fsdecode(answer.removesuffix(b"\n"))).resolve()
 
 
 def difference(before: str, after: str, *, context: int = 3) -> str:
@@ -315,6 +409,22 @@ def _batch(answer: bytes) -> Iterator[tuple[str, bytes]]:
         answer = rest[int(size) + 1 :]
 
 
+def _first_bytes(folder: Path, blob: Blob, count: int) -> bytes:
+    """So many bytes of a blob, which may be far larger; fewer if it is smaller. Raises GitError."""
+    with subprocess.Popen(
+        [*_GIT, "cat-file", "blob", blob.id],
+        cwd=folder,
+        env={**os.environ, **_ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as git:
+        assert git.stdout is not None
+        data = git.stdout.read(count)
+    if git.returncode and len(data) < count:
+        raise GitError(_LACKING)
+    return data
+
+
 def _run_git(
     folder: Path,
     arguments: tuple[str, ...],
@@ -340,6 +450,8 @@ def _run_git(
 
 
 def _why_git_failed(arguments: tuple[str, ...], stderr: str) -> str:
+    if "lazy fetching disabled" in stderr or ("transport '" in stderr and "not allowed" in stderr):
+        return _LACKING
     if "not a git repository" in stderr:
         return "This folder is not in a git repository; go into one, or name the files without --diff."
     match arguments:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from memory_demo.git_change import git_directory
 from memory_demo.review_targets import CommandError
 
 if TYPE_CHECKING:
@@ -125,18 +124,7 @@ def default_memory(folder: Path) -> Path:
 
     All worktrees of a repository share one. Nothing is created.
     """
-    root = _repository(folder) or folder.resolve()
+    root = git_directory(folder) or folder.resolve()
     name = re.sub(r"[^\w.-]", "_", (root.parent if root.name == ".git" else root).name)
     digest = hashlib.sha256(bytes(root)).hexdigest()[:12]
     return platformdirs.user_data_path("memory-review", appauthor=False) / f"{name}-{digest}"
-
-
-def _repository(folder: Path) -> Path | None:
-    """The directory in which git keeps the repository around a folder."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--git-common-dir"], cwd=folder, capture_output=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return (folder / os.fsdecode(done.stdout.removesuffix(b"\n"))).resolve()

@@ -28,16 +28,19 @@ def has_python_suffix(name: str) -> bool:
 
 
 def may_be_python(name: str) -> bool:
-    """Whether the name leaves it open: without a suffix, the first lines of a file decide."""
+    """Whether a name is that of Python, or leaves it open by having no suffix."""
     return has_python_suffix(name) or PurePath(name).suffix in ("", ".")
 
 
 def is_python(name: str, head: bytes) -> bool:
-    """Whether a file with this name and these first bytes is Python: by suffix, else by shebang or coding line."""
+    """Whether a file with this name and these first bytes is Python: by suffix, by shebang, or by a coding line.
+
+    A coding line says so only where there is no suffix: other languages have them too.
+    """
     if has_python_suffix(name):
         return True
     lines = _with_newlines(head.removeprefix(b"\xef\xbb\xbf"))
-    return may_be_python(name) and bool(_SHEBANG.match(lines) or _CODING_LINE.match(lines))
+    return bool(_SHEBANG.match(lines) or (may_be_python(name) and _CODING_LINE.match(lines)))
 
 
 def source_text(data: bytes) -> str:

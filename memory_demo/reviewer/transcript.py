@@ -21,7 +21,10 @@ _FENCE = re.compile(
     r"^(?P<ticks>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)\n(?P<code>.*?)(?:^(?P=ticks)[`~]*[ \t]*$|\Z)",
     re.M | re.S,
 )
-_PATH = re.compile(r"(?<![\w/:.\\-])(?:[\w.-]+[/\\]|[/\\])*[\w-][\w.-]*\.py\b(?![\w/\\])")
+# A name that the request gives in so many words may end in anything; in other words a name is what ends in .py.
+_PATH = re.compile(
+    r"(?<=The file is `)[^`\s]+|(?<![\w/:.\\-])(?:[\w.-]+[/\\]|[/\\])*[\w-][\w.-]*\.py\b(?![\w/\\])"
+)
 _FRAME = re.compile(r"\n\[[^\]\n]*\bnot instructions\b[^\]\n]*\]\s*\Z")
 _PYTHON = ("python", "python3", "py", "py3")
 _FAILURES = ("Error", "The path /memories", "No replacement was performed")

@@ -58,6 +58,18 @@ def test_the_shipped_reviewer_holds_a_change_against_its_base(change, review, na
     assert review(folder, *gate).code == 0
 
 
+@pytest.mark.parametrize("name", ["tool", "tool-1.2", "job.cgi", "window.pyw", "LOUD.PY", "plan b", "\u00e9"])
+def test_the_shipped_reviewer_reads_python_whatever_its_name_ends_in(change, review, name):
+    sample = "sql_query_builder.py"
+    folder = change("", "#!/usr/bin/env python3\n" + (SAMPLE_CODE / sample).read_text("utf-8"), name)
+    done = review(
+        folder, "--diff", "main", "--fail-on-findings", "--format", "json", "--symptom", SYMPTOMS[sample]
+    )
+    document = json.loads(done.out)
+    assert (done.code, document["not_reviewed"]) == (1, [])
+    assert {finding["file"] for finding in document["findings"]} == {name}
+
+
 OLD_UPDATE = """\
 import threading
 

@@ -1,6 +1,7 @@
 """Which files a review is about, asked of real repositories, as their authors would like to hide them too."""
 
 import ast
+import itertools
 import os
 import subprocess
 import sys
@@ -183,6 +184,24 @@ def test_a_branch_is_compared_from_where_it_began(branch):
     assert names(changed_files("main", folder)) == {"ours.py"}
 
 
+def test_a_branch_that_began_at_two_commits_is_not_held_against_one_of_them(branch):
+    folder, git = branch
+    write(folder, "ours.py", "x = 1\n")
+    commit(git)
+    git("switch", "main")
+    write(folder, "app.py", "x = 'mended'\n")
+    commit(git)
+    git("branch", "mend")
+    git("merge", "feature")
+    git("switch", "feature")
+    git("merge", "--strategy=ours", "mend")
+    with pytest.raises(CommandError, match="merge the base into the branch"):
+        changed_files("main", folder)
+    git("merge", "--strategy=ours", "main")
+    [target] = changed_files("main", folder).targets
+    assert (target.path, target.text, target.base) == ("app.py", "x = 1\n", "x = 'mended'\n")
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -209,6 +228,96 @@ def test_attributes_of_the_branch_hide_nothing(branch, attributes):
     selection = changed_files("main", folder)
     assert names(selection) | reasons(selection).keys() == {"app.py", "new.py"}
     assert bool(selection.targets) == ("UTF-16" not in attributes)
+
+
+CONVERSIONS = {
+    # In this encoding the yen sign is the byte that is a backslash elsewhere.
+    "working-tree-encoding=ISO646-JP": "x = 'a\u00a5'; print(x) #'\n",
+    "ident": "x = '$Id:';print(x)#$'\n",
+    "filter=person": "x = 1 ## 2\n",
+}
+
+
+def check_out_again(folder, git, attributes):
+    """Commit these attributes, and have git write every file anew, as it would in a clone."""
+    write(folder, "attributes", attributes)
+    git("add", "attributes")
+    git("mv", "attributes", ".gitattributes")
+    git("commit", "--message", "Attributes")
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    git("checkout", "--", ".")
+
+
+@pytest.mark.parametrize("attribute", CONVERSIONS)
+@pytest.mark.parametrize("on_itself", ["", ".gitattributes working-tree-encoding=UTF-16\n"])
+def test_a_file_that_git_converts_on_checkout_is_named(branch, attribute, on_itself):
+    folder, git = branch
+    git("config", "filter.person.smudge", "sed s/##/or/")
+    committed = CONVERSIONS[attribute].encode()
+    write(folder, "app.py", committed)
+    write(folder, "tool", b"#!/usr/bin/python\n" + committed)
+    write(folder, "plain.py", "x = 2\n")
+    commit(git)
+    check_out_again(folder, git, f"app.py {attribute}\ntool {attribute}\nplain.py ident\n{on_itself}")
+    assert (folder / "app.py").read_bytes() != committed
+    selection = changed_files("main", folder)
+    assert names(selection) == {"plain.py"}
+    assert reasons(selection).keys() == {"app.py", "tool"}
+
+
+@pytest.mark.parametrize("tool", ["app.py", "tool"])
+def test_what_is_committed_is_reviewed_where_git_makes_of_it_on_disk_what_the_base_has(branch, tool):
+    folder, git = branch
+    git("switch", "main")
+    write(folder, tool, b"#!/usr/bin/python\nx = 'a\\'; print(x) #'\n")
+    commit(git)
+    git("switch", "feature")
+    git("reset", "--hard", "main")
+    committed = "#!/usr/bin/python\nx = 'a\u00a5'; print(x) #'\n"
+    write(folder, tool, committed)
+    commit(git)
+    check_out_again(folder, git, f"{tool} working-tree-encoding=ISO646-JP\n")
+    assert b"\\" in (folder / tool).read_bytes()
+    [target] = changed_files("main", folder).targets
+    assert (target.path, target.text) == (tool, committed)
+
+
+def test_a_script_that_is_none_on_disk_because_git_converts_it_is_reviewed(branch):
+    folder, git = branch
+    write(folder, "tool", b"#!/usr/bin/python\nx = 2\n")
+    commit(git)
+    check_out_again(folder, git, "tool working-tree-encoding=UTF-16\n")
+    [target] = changed_files("main", folder).targets
+    assert (target.path, target.text) == ("tool", "#!/usr/bin/python\nx = 2\n")
+
+
+def test_a_file_is_unchanged_only_if_it_is_as_in_the_base_on_disk_and_in_the_index(branch):
+    folder, git = branch
+    states = {"base": "x = 1\n", "one": "x = 2\n", "other": "x = 3\n", "none": None}
+    pairs = list(itertools.product(states, states))
+    git("switch", "main")
+    for index, disk in pairs:
+        write(folder, f"{index}-{disk}.py", states["base"])
+    commit(git)
+    for place in (0, 1):
+        for pair in pairs:
+            text, path = states[pair[place]], folder / f"{'-'.join(pair)}.py"
+            path.unlink(missing_ok=True) if text is None else write(folder, path.name, text)
+        if place == 0:
+            git("add", "--all")
+    differs = set()
+    for where in ((), ("--cached",)):
+        command = ["git", "diff", *where, "--name-only", "--diff-filter=d", "HEAD"]
+        differs |= set(
+            subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.split()
+        )
+    reviewed = {target.path: target.text for target in changed_files("HEAD", folder).targets}
+    assert reviewed.keys() == differs
+    for index, disk in pairs:
+        if (name := f"{index}-{disk}.py") in reviewed:
+            assert reviewed[name] == states[index if disk in ("base", "none") else disk]
 
 
 @pytest.mark.parametrize(
@@ -314,6 +423,9 @@ def test_a_name_that_is_not_utf8(branch):
     assert names(changed_files("main", folder)) == {name}
 
 
+OTHER_SUFFIXES = {"tool-1.2", "job.cgi", "run.sh", "notes.txt"}
+
+
 @pytest.mark.parametrize(
     ("data", "is_python"),
     [
@@ -331,12 +443,13 @@ def test_a_name_that_is_not_utf8(branch):
         (b"\x7fELF\x00\x00", False),
     ],
 )
-def test_python_without_a_suffix(branch, data, is_python):
+def test_python_by_shebang_and_without_a_suffix_by_coding_line(branch, data, is_python):
     folder, git = branch
-    write(folder, "tool", data)
-    write(folder, "tool.txt", data)
+    for name in ("tool", *OTHER_SUFFIXES):
+        write(folder, name, data)
     git("add", "--all")
-    assert names(changed_files("main", folder)) == ({"tool"} if is_python else set())
+    found = {"tool"} | (OTHER_SUFFIXES if data.startswith(b"#!") else set())
+    assert names(changed_files("main", folder)) == (found if is_python else set())
 
 
 @pytest.mark.parametrize(
@@ -460,9 +573,11 @@ def test_a_file_turned_into_a_link_is_named_and_not_followed(branch, tmp_path):
     folder, git = branch
     outside = write(tmp_path, "canary.py", "x = 'canary'\n")
     write(folder, "script", b"#!/usr/bin/python\n")
+    write(folder, "job.cgi", b"#!/usr/bin/python\n")
+    write(folder, "data.csv", b"1,2\n")
     write(folder, "other.py", "x = 3\n")
     commit(git)
-    for name in ("app.py", "script"):
+    for name in ("app.py", "script", "job.cgi", "data.csv"):
         (folder / name).unlink()
         link(folder / name, outside)
     link(folder / "fresh.py", "other.py")
@@ -473,7 +588,7 @@ def test_a_file_turned_into_a_link_is_named_and_not_followed(branch, tmp_path):
     git("add", "--all")
     selection = changed_files("HEAD", folder)
     assert names(selection) == set()
-    assert reasons(selection).keys() == {"app.py", "script", "fresh.py", "plugin", "package"}
+    assert reasons(selection).keys() == {*("app.py", "script", "job.cgi", "fresh.py", "plugin", "package")}
     assert "is a link" in reasons(selection)["app.py"]
     commit(git)
     assert not changed_files("HEAD", folder).not_reviewed
