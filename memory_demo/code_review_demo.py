@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ if not __package__:  # run as a file: imports are found from the repository root
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
-from memory_demo.console import STAND_IN, api_errors, connect_reviewer, memory_handler, say
+from memory_demo.console import STAND_IN, OutputError, api_errors, connect_reviewer, memory_handler, say
 from memory_demo.memory_command import add_memory_parser, as_listed
 from memory_demo.memory_location import MemoryLocation, default_memory
 from memory_demo.memory_moving import run_copy
@@ -31,6 +32,8 @@ from memory_demo.review_command import add_review_parser
 from memory_demo.review_report import Review, total_cost
 from memory_demo.review_targets import CommandError
 from memory_stores.protocol import StoreError
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_CODE = Path(__file__).resolve().parent / "sample_code"
 
@@ -78,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if told:
             say(told, sys.stderr)
-    except OSError:
+    except (OutputError, BrokenPipeError):
         _let_go(sys.stderr)
     return code
 
@@ -90,9 +93,10 @@ def _run(argv: Sequence[str] | None) -> tuple[int, str]:
             raise CommandError("stdout is closed, so nobody would see what comes of it.")
         arguments = _parse(argv)
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
         return code, ""
     except CommandError as error:
+        if isinstance(error, OutputError):
+            _let_go(sys.stdout)
         return 2, f"memory-review: {error}"
     except StoreError as error:
         return 2, f"memory-review: The memory fails ({type(error).__name__}): {error.__cause__ or error}"
@@ -102,8 +106,10 @@ def _run(argv: Sequence[str] | None) -> tuple[int, str]:
         _let_go(sys.stdout, sys.stderr)
         return 141, ""
     except OSError as error:
-        _let_go(sys.stdout)
-        return 2, f"memory-review: {error.filename or 'stdout'} cannot be used: {error.strerror or error}."
+        if error.filename is None:  # then the sentence does not say where
+            logger.exception("memory-review ended early")
+        where = f" for {error.filename}" if error.filename else ""
+        return 2, f"memory-review: The system refused{where}: {error.strerror or error}."
 
 
 def _let_go(*streams: TextIO) -> None:

@@ -87,5 +87,21 @@ def _say_turn(turn: Turn, out: TextIO) -> None:
         say(line, out)
 
 
+class OutputError(CommandError):
+    """What there is to say cannot be written; the streams are of no use any more."""
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """For what writes to stdout and does nothing else. Raises OutputError, and BrokenPipeError for a reader that left."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout cannot be used: {error.strerror or error}.") from error
+
+
 def say(text: str, out: TextIO | None = None) -> None:
-    print(printable(text), file=out or sys.stdout, flush=True)
+    with writing():
+        print(printable(text), file=out or sys.stdout, flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memory_demo.assistant import guarded_memory
-from memory_demo.console import connect_reviewer, say
+from memory_demo.console import connect_reviewer, say, writing
 from memory_demo.memory_view import as_proposed
 from memory_demo.review_report import Report, as_document, as_json, as_name, counted, printable
 from memory_demo.review_run import Outcome, carry_out
@@ -160,28 +160,31 @@ def _say_file(target: Target) -> None:
 
 
 def _print(report: Report, format: str) -> None:
-    match format:
-        case "text":
-            from memory_demo.report_text import print_report
+    with writing():
+        match format:
+            case "text":
+                from memory_demo.report_text import print_report
 
-            print_report(report, sys.stdout)
-        case "json":
-            print(as_json(as_document(report)))
-        case "sarif":
-            from memory_demo.report_sarif import as_sarif
+                print_report(report, sys.stdout)
+            case "json":
+                print(as_json(as_document(report)))
+            case "sarif":
+                from memory_demo.report_sarif import as_sarif
 
-            print(as_json(as_sarif(report)))
-        case "github":
-            _print_for_github(report)
-    sys.stdout.flush()  # here and not on the way out, where nobody would hear that it fails
+                print(as_json(as_sarif(report)))
+            case "github":
+                from memory_demo.report_github import as_commands
+
+                print("".join(f"{line}\n" for line in as_commands(report)), end="")
+        sys.stdout.flush()  # here and not on the way out, where nobody would hear that it fails
+    if format == "github":
+        _summarise(report)
 
 
-def _print_for_github(report: Report) -> None:
-    from memory_demo.report_github import add_to_summary, as_commands
+def _summarise(report: Report) -> None:
+    from memory_demo.report_github import add_to_summary
     from memory_demo.report_text import as_text
 
-    for line in as_commands(report):
-        print(line)
     if not add_to_summary("Review", as_text(report).plain):
         add_to_summary("Review", "The report is too long to be shown here: the annotations have it.")
 

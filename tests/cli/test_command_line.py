@@ -391,6 +391,26 @@ def test_what_cannot_be_said_is_not_done(environment, app, redirected, arguments
     assert done.stderr.endswith(f"memory-review: {told}\n" if told else "")
 
 
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="needs ulimit and a folder that can go; CI has a Linux runner"
+)
+def test_what_the_system_refuses_elsewhere_is_not_blamed_on_stdout(environment, app):
+    """A folder that is gone has no name in the error: the traceback says where it failed."""
+    command = f'rmdir "$PWD"; exec {sys.executable} {SCRIPT} --memory {app.parent}/notes review --diff'
+    (app.parent / "gone").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=app.parent / "gone",
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 2 and "stdout" not in done.stderr.splitlines()[-1]
+    assert done.stderr.endswith("memory-review: The system refused: No such file or directory.\n")
+    assert "Traceback" in done.stderr
+
+
 def test_memory_is_shown_without_being_touched(run, tmp_path):
     missing = run("memory", "show")
     assert (missing.returncode, missing.stderr) == (0, "")
