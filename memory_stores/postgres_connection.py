@@ -58,12 +58,13 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 Query: TypeAlias = tuple[str, Mapping[str, object]]
 _Result = TypeVar("_Result")
 
-# The third argument: for this transaction alone.
+# The third argument: for this transaction alone. The lock comes as text, in which times can be read in one style only.
 _SET_TENANT = f"SELECT set_config('{TENANT_SETTING}', %(tenant)s, true)"
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SELECT pg_current_xact_id()::text, set_config('{TENANT_SETTING}', '{{tenant}}', true),
-    set_config('lock_timeout', '{{lock}}s', true), set_config('idle_in_transaction_session_timeout', '{{idle}}s', true);
+    set_config('lock_timeout', '{{lock}}s', true), set_config('idle_in_transaction_session_timeout', '{{idle}}s', true),
+    set_config('datestyle', 'ISO', true);
 """
 
 _ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
@@ -72,7 +73,8 @@ _ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
     ((errors.ProgramLimitExceeded,), NameTooLong),  # of an index entry
     ((errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction), Forbidden),
     ((errors.UndefinedTable, errors.InvalidSchemaName), Gone),
-    ((psycopg.OperationalError, errors.IdleInTransactionSessionTimeout, psycopg.InterfaceError), Unavailable),
+    # InternalError: the server has ended the transaction, as it idled or took too long.
+    ((psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError), Unavailable),
 ]
 
 
@@ -262,7 +264,7 @@ def _with_defaults(address: str) -> str:
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
     if "PGCONNECT_TIMEOUT" in os.environ:
         defaults.pop("connect_timeout", None)
-    return conninfo.make_conninfo(address, **defaults)
+    return conninfo.make_conninfo(address, **defaults, client_encoding="utf8")
 
 
 @atexit.register

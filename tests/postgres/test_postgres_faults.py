@@ -15,7 +15,7 @@ from postgres_server import ROLE, PrivateServer, Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from memory_stores import postgres_connection
-from memory_stores.postgres import PostgresStore, migrate
+from memory_stores.postgres import PostgresStore
 from memory_stores.protocol import OutOfSpace
 from memory_tool import MemoryToolHandler
 
@@ -59,7 +59,7 @@ def cut_connections(server: Server, role: str = ROLE) -> int:
 
 
 def test_all_pooled_connections_die_at_once(server: Server, scope: tuple[str, str]) -> None:
-    role = _new_role(server)
+    role = server.new_role()
     store = PostgresStore(server.of(role), scope)
     handler = MemoryToolHandler(store=store, history="us")
     create(handler, "note", "one\n")
@@ -158,10 +158,17 @@ def test_the_disk_is_full(
     assert works(handler)
 
 
+def test_a_transaction_takes_too_long(server: Server, handler: MemoryToolHandler) -> None:
+    """As `transaction_timeout` has it, which servers know from PostgreSQL 17 on."""
+    with _raising(server, handler.store, "25P04", "terminating connection due to transaction timeout"):
+        assert create(handler, "note", "two\n") == {"error": UNREACHABLE}
+    assert works(handler)
+
+
 def test_a_statement_takes_too_long(
     server: Server, scope: tuple[str, str], handler: MemoryToolHandler
 ) -> None:
-    hurried = _new_role(server)
+    hurried = server.new_role()
     server.sql(f"ALTER ROLE {hurried} SET statement_timeout = '100ms'")
     other = MemoryToolHandler(store=PostgresStore(server.of(hurried), scope), history="us")
     with handler.store.change():
@@ -372,12 +379,6 @@ def test_a_command_repeated_after_a_lost_answer_is_not_done_twice(
         [],
         [versions[-1].content_sha256],
     )
-
-
-def _new_role(server: Server) -> str:
-    role = f"{ROLE}_{uuid.uuid4().hex[:8]}"
-    migrate(server.owner, role=role)
-    return role
 
 
 @contextmanager
