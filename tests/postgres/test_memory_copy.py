@@ -13,7 +13,7 @@ from memory_stores.contract.harness import contents
 from memory_stores.copying import AdoptingStore, Copied, NotEmpty, copy_memory
 from memory_stores.history import HistoryError
 from memory_stores.postgres import PostgresStore
-from memory_stores.protocol import StoreError
+from memory_stores.protocol import BadName, StoreError
 from memory_tool import MemoryToolHandler
 
 MakeStore = Callable[[], AdoptingStore]
@@ -132,6 +132,21 @@ def test_a_store_that_holds_something_is_not_copied_to(
     with pytest.raises(NotEmpty):
         copy_memory(source, remembering)
     assert handler.history.versions() == versions
+
+
+@pytest.mark.parametrize("key", ["\x01..\x01..\x01canary", "\x01c/../../../canary", "\x01..", "\x01"])
+def test_a_row_whose_name_would_lead_out_of_a_directory_ends_the_copy(
+    key: str, server: Server, store: PostgresStore, tmp_path: Path
+) -> None:
+    """Whoever may write to the database does not write to the machine of who takes a memory home."""
+    _live_a_little(store)
+    insert = "INSERT INTO memory_store.files (tenant, path, content) VALUES (%s, %s, 'evil')"
+    server.sql(insert, [store.tenant, key])
+    target = FileStore(tmp_path / "base")
+    with pytest.raises(BadName):
+        copy_memory(store, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    assert _all(target) == ({(): None}, [], [], None)
 
 
 def test_a_copy_that_fails_leaves_nothing(make_source: MakeStore, server: Server) -> None:

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from memory_stores import postgres_connection
 from memory_stores.postgres import PostgresStore
-from memory_stores.protocol import OutOfSpace
+from memory_stores.protocol import BadName, OutOfSpace
 from memory_tool import MemoryToolHandler
 
 UNREACHABLE = "Memory cannot be reached now: try again, or go on without it and tell the user."
@@ -142,6 +142,20 @@ def test_a_login_found_wrong_later_is_refused(
     answer = create(handler, "note", "one\n")
     assert answer["error"].startswith("The system does not permit this")
     assert "Row-level security does not hold the login postgres" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["d\x01note", "\udcff", "\ud800", "d\0note"])
+def test_a_name_that_the_database_cannot_hold(name: str, handler: MemoryToolHandler) -> None:
+    """A handler sends none, but a directory that is copied may have them. U+0001 is what keys have between names."""
+    create(handler, "d/note", "mine\n")
+    for read in (handler.store.find, handler.store.read, lambda path: list(handler.store.versions(path))):
+        with pytest.raises(BadName):
+            read((name,))
+    for do in (lambda change: change.write((name,), b"x"), lambda change: change.move(("note",), (name,))):
+        with pytest.raises(BadName), handler.store.change() as change:
+            do(change)
+    assert handler.store.read(("d", "note")) == b"mine\n"
+    assert works(handler)
 
 
 def test_the_disk_is_full(
