@@ -484,7 +484,7 @@ _BESIDE = _AFTER
 
 
 def _key(path: Path) -> str:
-    """A path as it is stored. Raises BadName for what PostgreSQL takes for no text, or this for two names; NameTooLong."""
+    """A path as it is stored. Raises NameTooLong, and BadName for what is no text or would be two names in the key."""
     key = "".join(_SEPARATOR + name for name in path)
     try:
         too_long = any(len(name.encode()) > _NAME_BYTES for name in path)

@@ -202,7 +202,7 @@ class Session:
         # So it stays open, and each exchange ends with a sync.
         self._pipeline = self._open.enter_context(connection.pipeline())
         self._queued: list[Query] = []
-        self._queued_bytes = 0
+        self._queued_bytes, self._sent_at = 0, time.monotonic()
         self._error: StoreError | None = None
         self.at_end: Callable[[], None] = lambda: None
 
@@ -218,7 +218,8 @@ class Session:
     def queue(self, statement: str, values: Mapping[str, object]) -> None:
         self._queued.append((statement, values))
         self._queued_bytes += sum(len(value) for value in values.values() if isinstance(value, bytes))
-        if self._queued_bytes > _QUEUE_BYTES:
+        # Sent in time as well: the server takes a writer from whom it hears nothing for one that hangs.
+        if self._queued_bytes > _QUEUE_BYTES or time.monotonic() - self._sent_at > IDLE_SECONDS / 2:
             self.rows()
 
     def commit(self) -> None:
@@ -237,6 +238,7 @@ class Session:
         queued, self._queued, self._queued_bytes = self._queued, [], 0
         cursors = [self._connection.execute(*query, binary=True) for query in (*queued, *queries)]
         self._pipeline.sync()
+        self._sent_at = time.monotonic()
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors[len(queued) :]]
 
 
