@@ -298,6 +298,7 @@ _TEXTS: dict[type[StoreError], str] = {
     protocol.NotADirectory: "Part of the path is not a directory, or has changed: view /memories and use another path.",
     protocol.Occupied: "Error: The destination {path} already exists",
     protocol.NameTooLong: "A name in the path is too long: use names of at most 255 bytes.",
+    protocol.BadName: "A name in the path cannot be stored: use plain names.",
     protocol.TooLarge: "{path} is too large to read, at {size}: choose another path.",
     protocol.FileLimit: "{path} would grow past {limit:,} bytes: shorten it or split it over several files.",
     protocol.StoreLimit: "The memory directory would grow past {limit:,} files or {bytes:,} bytes: "

@@ -61,7 +61,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 def run_copy(arguments: argparse.Namespace) -> int:
     """Copy a memory from one place to another, and say how much it was."""
     from memory_stores.copying import NotEmpty, copy_memory
-    from memory_stores.protocol import StoreError
+    from memory_stores.protocol import BadName, StoreError
     from memory_tool import MemoryToolHandler
 
     old = MemoryLocation(getattr(arguments, "from"), tuple(arguments.from_scope))
@@ -75,6 +75,8 @@ def run_copy(arguments: argparse.Namespace) -> int:
         copied = copy_memory(source, new.store(unlimited=True))
     except NotEmpty:
         raise CommandError(f"{new} holds a memory already, so nothing was copied.") from None
+    except BadName as error:
+        raise CommandError(f"Nothing was copied, as {new} cannot hold the name {str(error)!a}.") from error
     except StoreError as error:
         cause = f": {error.__cause__}" if error.__cause__ else ""
         raise CommandError(

@@ -21,6 +21,7 @@ from pathlib import Path as FilePath
 from typing import NamedTuple, Self, TypeAlias
 
 from memory_stores.protocol import (
+    BadName,
     Entry,
     Forbidden,
     Gone,
@@ -44,6 +45,7 @@ FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLO
 DIR_FD = os.open in os.supports_dir_fd and os.scandir in os.supports_fd and hasattr(os, "O_NOFOLLOW")
 _EFFECTIVE = os.access in os.supports_effective_ids
 _DIRECTORY = FLAGS | getattr(os, "O_DIRECTORY", 0)
+_NOT_IN_A_NAME = frozenset("/\0" if os.sep == "/" else "/\\:\0")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _ERRORS: dict[int, type[StoreError]] = (
     dict.fromkeys((errno.ENOSPC, errno.EDQUOT), OutOfSpace)
@@ -175,8 +177,11 @@ class Tree:
     def at(self, path: Path, make: Callable[[Place, Path], None] | None = None) -> Iterator[Place]:
         """What is at `path`, its parent open. Missing parents are an error, or are made with `make`.
 
-        Raises NotADirectory where a part above `path` is missing or not a directory, Gone without the root.
+        Raises NotADirectory where a part above `path` is missing or not a directory, Gone without the root, BadName for
+        what is more than the name of one file: it would lead elsewhere.
         """
+        if not all(map(_is_name, path)):
+            raise BadName(path)
         with StoreErrors(path), self._parent(path, make) as directory:
             yield directory.find(path[-1] if path else ".")
 
@@ -229,6 +234,10 @@ class Tree:
             yield Entry(path, place.size, True)
             directory = stack.enter_context(Directory(place))
             yield from _below(directory, path, sys.maxsize if depth is None else depth)
+
+
+def _is_name(name: str) -> bool:
+    return name not in ("", ".", "..") and _NOT_IN_A_NAME.isdisjoint(name)
 
 
 def _below(directory: Directory, path: Path, depth: int) -> Iterator[Entry]:

@@ -39,19 +39,15 @@ class Copied(NamedTuple):
 def copy_memory(source: VersionedStore, target: AdoptingStore) -> Copied:
     """Copy all of a memory to an empty store; nobody writes to either meanwhile. Raises NotEmpty.
 
-    What is copied when an error comes is removed again. Proposals that wait are not copied.
+    That is one change of the target: after an error or a kill nothing of it is there. Proposals that wait are not copied,
+    and those in the target stay.
     """
     if _holds_something(target):
         raise NotEmpty
-    try:
-        with source.change() as frozen:
-            with target.change() as change:
-                files = _copy_files(frozen, change)
-            with target.change() as change:
-                return Copied(files, _copy_history(source, change))
-    except BaseException:
-        target.erase()
-        raise
+    # The source's change is the inner one, so that its history is read through it, too: else it would idle meanwhile.
+    with target.change() as change, source.change() as frozen:
+        files = _copy_files(frozen, change)
+        return Copied(files, _copy_history(source, change))
 
 
 def _holds_something(store: VersionedStore) -> bool:

@@ -27,11 +27,9 @@ from memory_stores.confined import (
     StoreErrors,
     Tree,
     chunks_of,
-    created,
     digest_of,
     opened,
     remove_all,
-    write_flushed,
 )
 from memory_stores.protocol import (
     NotAFile,
@@ -186,8 +184,8 @@ class FileVersions:
             [secrets.token_hex(8), change_id, _key(path), operation, digest, size, moment, created_by],
         )
 
-    def adopt(self, version: Version, content: bytes | None) -> None:
-        """Add a version as another store has it."""
+    def adopt(self, version: Version) -> None:
+        """Add a version as another store has it; its content is given to `keep`."""
         row = {
             **version._asdict(),
             "path": _key(parts(version.path)),
@@ -198,13 +196,6 @@ class FileVersions:
             " :at, :created_by, :redacted)",
             row,
         )
-        if content is not None and version.content_sha256 is not None:
-            self._make_content_directory()
-            with (
-                Directory(self._content) as directory,
-                created(directory.place(version.content_sha256)) as file,
-            ):
-                write_flushed(file, [content])
 
     def begin(self, begins: datetime) -> None:
         self._begun().execute("INSERT OR REPLACE INTO pruned VALUES (0, ?)", [_microseconds(begins)])

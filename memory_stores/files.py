@@ -257,6 +257,7 @@ class FileChange:
         self._recorded = self._committed = self._in_step = False
         self._read: set[Path] = set()
         self._put_aside: list[tuple[Path, Place]] = []
+        self._adopted: list[Place] = []
         self._names = map(str, itertools.count())
         self._steps: list[Step] = []
 
@@ -363,7 +364,15 @@ class FileChange:
     def adopt(self, version: Version, content: bytes | None) -> None:
         """Take over a version of another store as it is; without content, where that is not kept."""
         self._note_recorded()
-        self._versions.adopt(version, content)
+        self._versions.adopt(version)
+        if content is not None:
+            name = next(self._names)
+            staged = self._staging.place(name)
+            self._note("adopted", staged=name)
+            with created(staged) as file:
+                write_flushed(file, [content])
+            self._adopted.append(staged)
+            self._in_step = False
 
     def begin_history(self, begins: datetime) -> None:
         """Let the history begin at a time, as if what was before had been pruned."""
@@ -375,7 +384,7 @@ class FileChange:
         if not self._steps:
             return
         self._check_whole()
-        left = [place for _, place in self._put_aside]
+        left = [place for _, place in self._put_aside] + self._adopted
         if self._recorded:
             self._versions.commit(self._id)
         elif len(self._steps) == 1 and all(place.is_file for place in left):

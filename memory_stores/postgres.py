@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from memory_stores.postgres_connection import MAX_CONNECTIONS, Query, Rows, Session, database
 from memory_stores.postgres_schema import SetupError, check, migrate
 from memory_stores.protocol import (
+    BadName,
     Busy,
     Entry,
     FileLimit,
@@ -477,16 +478,23 @@ class _Seen(NamedTuple):
     is_blocked: bool  # by a file above
 
 
-# No name holds these. What is beside the memory is behind all of it: its keys begin with _BESIDE.
+# What is beside the memory is behind all of it: its keys begin with _BESIDE.
 _SEPARATOR, _AFTER = "\x01", "\x02"
 _BESIDE = _AFTER
 
 
 def _key(path: Path) -> str:
-    """A path as it is stored."""
-    if any(len(name) * 4 > _NAME_BYTES and len(name.encode()) > _NAME_BYTES for name in path):
+    """A path as it is stored. Raises NameTooLong, and BadName for what is no text or would be two names in the key."""
+    key = "".join(_SEPARATOR + name for name in path)
+    try:
+        too_long = any(len(name.encode()) > _NAME_BYTES for name in path)
+    except UnicodeEncodeError:
+        raise BadName(path) from None
+    if "\0" in key or key.count(_SEPARATOR) != len(path):
+        raise BadName(path)
+    if too_long:
         raise NameTooLong(path)
-    return "".join(_SEPARATOR + name for name in path)
+    return key
 
 
 def _path(key: str) -> Path:

@@ -58,12 +58,13 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 Query: TypeAlias = tuple[str, Mapping[str, object]]
 _Result = TypeVar("_Result")
 
-# The third argument: for this transaction alone.
+# The third argument: for this transaction alone. The lock comes as text, in which times can be read in one style only.
 _SET_TENANT = f"SELECT set_config('{TENANT_SETTING}', %(tenant)s, true)"
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SELECT pg_current_xact_id()::text, set_config('{TENANT_SETTING}', '{{tenant}}', true),
-    set_config('lock_timeout', '{{lock}}s', true), set_config('idle_in_transaction_session_timeout', '{{idle}}s', true);
+    set_config('lock_timeout', '{{lock}}s', true), set_config('idle_in_transaction_session_timeout', '{{idle}}s', true),
+    set_config('datestyle', 'ISO', true);
 """
 
 _ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
@@ -72,7 +73,8 @@ _ERRORS: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError]]] = [
     ((errors.ProgramLimitExceeded,), NameTooLong),  # of an index entry
     ((errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction), Forbidden),
     ((errors.UndefinedTable, errors.InvalidSchemaName), Gone),
-    ((psycopg.OperationalError, errors.IdleInTransactionSessionTimeout, psycopg.InterfaceError), Unavailable),
+    # InternalError: the server has ended the transaction, as it idled or took too long.
+    ((psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError), Unavailable),
 ]
 
 
@@ -200,7 +202,7 @@ class Session:
         # So it stays open, and each exchange ends with a sync.
         self._pipeline = self._open.enter_context(connection.pipeline())
         self._queued: list[Query] = []
-        self._queued_bytes = 0
+        self._queued_bytes, self._sent_at = 0, time.monotonic()
         self._error: StoreError | None = None
         self.at_end: Callable[[], None] = lambda: None
 
@@ -216,7 +218,8 @@ class Session:
     def queue(self, statement: str, values: Mapping[str, object]) -> None:
         self._queued.append((statement, values))
         self._queued_bytes += sum(len(value) for value in values.values() if isinstance(value, bytes))
-        if self._queued_bytes > _QUEUE_BYTES:
+        # Sent in time as well: the server takes a writer from whom it hears nothing for one that hangs.
+        if self._queued_bytes > _QUEUE_BYTES or time.monotonic() - self._sent_at > IDLE_SECONDS / 2:
             self.rows()
 
     def commit(self) -> None:
@@ -235,6 +238,7 @@ class Session:
         queued, self._queued, self._queued_bytes = self._queued, [], 0
         cursors = [self._connection.execute(*query, binary=True) for query in (*queued, *queries)]
         self._pipeline.sync()
+        self._sent_at = time.monotonic()
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors[len(queued) :]]
 
 
@@ -262,7 +266,7 @@ def _with_defaults(address: str) -> str:
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
     if "PGCONNECT_TIMEOUT" in os.environ:
         defaults.pop("connect_timeout", None)
-    return conninfo.make_conninfo(address, **defaults)
+    return conninfo.make_conninfo(address, **defaults, client_encoding="utf8")
 
 
 @atexit.register

@@ -103,7 +103,7 @@ def migrate(conninfo: str, role: str = "memory_app") -> None:
     Can be repeated, and started by many processes at once. The role gets LOGIN and no password: set one with ALTER ROLE.
     Raises SetupError.
     """
-    with _explained(role), psycopg.connect(conninfo) as connection:
+    with _explained(role), psycopg.connect(conninfo, client_encoding="utf8") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         _check_encoding(connection)
         if _row(connection, "SELECT to_regclass('memory_store.migrations')")[0] is None:
@@ -119,18 +119,26 @@ def migrate(conninfo: str, role: str = "memory_app") -> None:
 
 def check(conninfo: str) -> None:
     """Raise SetupError unless a store can work at an address: reachable, with the tables, as an ordinary login."""
-    with _explained("the login"), psycopg.connect(conninfo, autocommit=True) as connection:
+    with (
+        _explained("the login"),
+        psycopg.connect(conninfo, client_encoding="utf8", autocommit=True) as connection,
+    ):
         check_login(connection)
 
 
 def check_login(connection: psycopg.Connection[Any]) -> None:
     """Raise SetupError unless the tables are there and row-level security binds the login."""
-    user, schema, usable = _row(
+    user, schema, usable, row_security = _row(
         connection,
         "SELECT current_user, to_regnamespace('memory_store') IS NOT NULL,"
-        " has_schema_privilege(to_regnamespace('memory_store'), 'USAGE')",
+        " has_schema_privilege(to_regnamespace('memory_store'), 'USAGE'), current_setting('row_security')",
     )
     _check_role(connection, user)
+    if row_security == "off":
+        raise SetupError(
+            f"row_security is off for the login {user}, so the server refuses to read tables that it guards row by row: "
+            f"take that out of the address and of PGOPTIONS, or ALTER ROLE {user} RESET row_security."
+        )
     if not schema:
         raise SetupError(f"There are no memory tables in this database: {_how_to_migrate(user)}")
     if not usable:

@@ -208,6 +208,10 @@ class NameTooLong(StoreError):
     """A name in the path is longer than the store can hold."""
 
 
+class BadName(StoreError):
+    """A name in the path is one that the store cannot hold, or that would mean something else there."""
+
+
 class TooLarge(StoreError):
     """The file is too large to read, at `size` bytes."""
 

@@ -573,8 +573,11 @@ def test_lock_held_by_another_process_ends_in_an_error(
 
 
 def test_every_row_of_the_threat_table_has_a_test() -> None:
-    named = set(re.findall(r"`(\w+\.py)::(test_\w+)`", DOCUMENT.read_text(encoding="utf-8")))
+    document = DOCUMENT.read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+\.py)::(test_\w+)`", document))
     assert named
+    for file, name in re.findall(r"`(tests/\w+/test_\w+\.py)::(test_\w+)`", document):
+        assert f"def {name}(" in (Path(__file__).parents[2] / file).read_text(encoding="utf-8"), (file, name)
     defined = {
         (path.name, node.name)
         for path in (*Path(__file__).parent.glob("test_*.py"), *CONTRACT.glob("*.py"))

@@ -54,6 +54,12 @@ class Server:
             connection.execute(f"CREATE DATABASE {name}")
         return Server(make_conninfo(self.owner, dbname=name), self._pooler)
 
+    def new_role(self) -> str:
+        """An ordinary role that no other test has."""
+        role = f"{ROLE}_{uuid.uuid4().hex[:8]}"
+        migrate(self.owner, role=role)
+        return role
+
     def sql(self, statement: str, values: object = None) -> list[tuple]:
         """What a superuser sees, whom no policy binds."""
         with psycopg.connect(self.owner, autocommit=True) as connection:

@@ -1,22 +1,28 @@
 """A memory moves between a directory and the database with its history, byte for byte."""
 
+import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from postgres_server import Server
 
-from memory_stores import FileStore
-from memory_stores.contract.harness import contents
+from memory_stores import FileStore, postgres_connection
+from memory_stores.contract.harness import PROCESSES, contents, process
+from memory_stores.contract.kills import kill_me
 from memory_stores.copying import AdoptingStore, Copied, NotEmpty, copy_memory
 from memory_stores.history import HistoryError
 from memory_stores.postgres import PostgresStore
-from memory_stores.protocol import StoreError
+from memory_stores.protocol import BadName, StoreError, Unavailable
 from memory_tool import MemoryToolHandler
 
 MakeStore = Callable[[], AdoptingStore]
+
+PROCESSES.set_forkserver_preload(["memory_stores.contract", "memory_stores.postgres"])
 
 
 @pytest.fixture(params=["directory", "database"])
@@ -31,7 +37,11 @@ def make_target(request: pytest.FixtureRequest, server: Server, tmp_path: Path) 
 
 def _maker(kind: str, server: Server, tmp_path: Path) -> MakeStore:
     scope = (uuid.uuid4().hex,)
-    return lambda: FileStore(tmp_path, scope) if kind == "directory" else PostgresStore(server.app, scope)
+    return (
+        partial(FileStore, tmp_path, scope)
+        if kind == "directory"
+        else partial(PostgresStore, server.app, scope)
+    )
 
 
 def _live_a_little(store: AdoptingStore) -> MemoryToolHandler:
@@ -134,6 +144,21 @@ def test_a_store_that_holds_something_is_not_copied_to(
     assert handler.history.versions() == versions
 
 
+@pytest.mark.parametrize("key", ["\x01..\x01..\x01canary", "\x01c/../../../canary", "\x01..", "\x01"])
+def test_a_row_whose_name_would_lead_out_of_a_directory_ends_the_copy(
+    key: str, server: Server, store: PostgresStore, tmp_path: Path
+) -> None:
+    """Whoever may write to the database does not write to the machine of who takes a memory home."""
+    _live_a_little(store)
+    insert = "INSERT INTO memory_store.files (tenant, path, content) VALUES (%s, %s, 'evil')"
+    server.sql(insert, [store.tenant, key])
+    target = FileStore(tmp_path / "base")
+    with pytest.raises(BadName):
+        copy_memory(store, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    assert _all(target) == ({(): None}, [], [], None)
+
+
 def test_a_copy_that_fails_leaves_nothing(make_source: MakeStore, server: Server) -> None:
     source = make_source()
     _live_a_little(source)
@@ -142,3 +167,71 @@ def test_a_copy_that_fails_leaves_nothing(make_source: MakeStore, server: Server
     with pytest.raises(StoreError):
         copy_memory(source, small)
     assert _all(PostgresStore(server.app, scope)) == ({(): None}, [], [], None)
+
+
+def test_a_copy_that_fails_leaves_the_target_as_it_was(
+    make_source: MakeStore, make_target: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = make_source(), make_target()
+    _live_a_little(source)
+    session = MemoryToolHandler(store=target, proposal="PR 17")
+    assert "success" in session.execute(command="create", path="/memories/waits", file_text="proposed")
+    waiting = session.proposals.diff("PR 17")
+
+    def begins() -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(source, "history_begins", begins)  # the last that a copy asks for
+        with pytest.raises(Unavailable):
+            copy_memory(source, target)
+    assert _all(target) == ({(): None}, [], [], None)
+    assert MemoryToolHandler(store=target).proposals.diff("PR 17") == waiting
+    copy_memory(source, target)
+    assert _all(target) == _all(source)
+    assert [proposal.name for proposal in MemoryToolHandler(store=target).proposals.list()] == ["PR 17"]
+
+
+class _Deadly(FileStore):
+    """Kills whoever asks for the content of a version."""
+
+    def content(self, version_id: str) -> bytes | None:
+        kill_me()
+        raise AssertionError
+
+
+def _copy_until_killed(_: Connection, source: Path, make_target: MakeStore) -> None:
+    copy_memory(_Deadly(source), make_target())
+
+
+def test_a_copy_that_is_killed_leaves_nothing_and_can_be_made_again(
+    make_target: MakeStore, tmp_path: Path
+) -> None:
+    source = FileStore(tmp_path / "source")
+    _live_a_little(source)
+    with process(_copy_until_killed, tmp_path / "source", make_target) as (copying, _):
+        copying.join(60)
+        assert copying.exitcode not in (0, 1), "it was killed"
+    target = make_target()
+    assert _all(target) == ({(): None}, [], [], None)
+    copy_memory(source, target)
+    assert _all(target) == _all(source)
+
+
+def test_a_copy_may_take_longer_than_a_writer_may_hang(
+    make_source: MakeStore, make_target: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = make_source(), make_target()
+    _live_a_little(source)
+    content = source.content
+
+    def slow(version_id: str) -> bytes | None:
+        time.sleep(0.15)
+        return content(version_id)
+
+    monkeypatch.setattr(source, "content", slow)
+    monkeypatch.setattr(postgres_connection, "IDLE_SECONDS", 0.8)
+    begun = time.monotonic()
+    copy_memory(source, target)
+    assert time.monotonic() - begun > 1.5
+    assert contents(target) == contents(source)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from memory_demo.code_review_demo import main
 from memory_demo.memory_location import MemoryLocation
+from memory_stores import FileStore, Version
 from memory_stores.postgres import PostgresStore
 from memory_stores.protocol import Unavailable
 from memory_tool import MemoryToolHandler
@@ -100,6 +102,18 @@ def test_migrate_then_copy_there_and_back(run: Run, server: Server, tmp_path: Pa
     code, out, err = run("memory", "copy", url(empty, role), "other")
     assert (code, out) == (2, "") and err.startswith("memory-review: There is nothing in postgresql://")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["a\x01b.md", "\udcff.md"])
+def test_a_name_that_the_database_cannot_hold_is_one_sentence(
+    run: Run, server: Server, scope: tuple[str, str], tmp_path: Path, name: str
+) -> None:
+    version = Version("1", "1", f"/memories/{name}", "created", None, None, datetime.now(UTC), "Ada", True)
+    with FileStore(tmp_path / "notes").change() as change:
+        change.adopt(version, None)
+    code, out, err = run("memory", "copy", "notes", url(server), "--to-scope", scope[0])
+    assert (code, out) == (2, "") and err.startswith("memory-review: Nothing was copied, as postgresql://")
+    assert err.endswith(f" cannot hold the name {version.path!a}.\n")
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from postgres_server import ROLE, PrivateServer, Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from memory_stores import postgres_connection
-from memory_stores.postgres import PostgresStore, migrate
-from memory_stores.protocol import OutOfSpace
+from memory_stores.postgres import PostgresStore
+from memory_stores.protocol import BadName, OutOfSpace
 from memory_tool import MemoryToolHandler
 
 UNREACHABLE = "Memory cannot be reached now: try again, or go on without it and tell the user."
@@ -59,7 +59,7 @@ def cut_connections(server: Server, role: str = ROLE) -> int:
 
 
 def test_all_pooled_connections_die_at_once(server: Server, scope: tuple[str, str]) -> None:
-    role = _new_role(server)
+    role = server.new_role()
     store = PostgresStore(server.of(role), scope)
     handler = MemoryToolHandler(store=store, history="us")
     create(handler, "note", "one\n")
@@ -144,6 +144,20 @@ def test_a_login_found_wrong_later_is_refused(
     assert "Row-level security does not hold the login postgres" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["d\x01note", "\udcff", "\ud800", "d\0note"])
+def test_a_name_that_the_database_cannot_hold(name: str, handler: MemoryToolHandler) -> None:
+    """A handler sends none, but a directory that is copied may have them. U+0001 is what keys have between names."""
+    create(handler, "d/note", "mine\n")
+    for read in (handler.store.find, handler.store.read, lambda path: list(handler.store.versions(path))):
+        with pytest.raises(BadName):
+            read((name,))
+    for do in (lambda change: change.write((name,), b"x"), lambda change: change.move(("note",), (name,))):
+        with pytest.raises(BadName), handler.store.change() as change:
+            do(change)
+    assert handler.store.read(("d", "note")) == b"mine\n"
+    assert works(handler)
+
+
 def test_the_disk_is_full(
     server: Server, handler: MemoryToolHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -158,10 +172,17 @@ def test_the_disk_is_full(
     assert works(handler)
 
 
+def test_a_transaction_takes_too_long(server: Server, handler: MemoryToolHandler) -> None:
+    """As `transaction_timeout` has it, which servers know from PostgreSQL 17 on."""
+    with _raising(server, handler.store, "25P04", "terminating connection due to transaction timeout"):
+        assert create(handler, "note", "two\n") == {"error": UNREACHABLE}
+    assert works(handler)
+
+
 def test_a_statement_takes_too_long(
     server: Server, scope: tuple[str, str], handler: MemoryToolHandler
 ) -> None:
-    hurried = _new_role(server)
+    hurried = server.new_role()
     server.sql(f"ALTER ROLE {hurried} SET statement_timeout = '100ms'")
     other = MemoryToolHandler(store=PostgresStore(server.of(hurried), scope), history="us")
     with handler.store.change():
@@ -372,12 +393,6 @@ def test_a_command_repeated_after_a_lost_answer_is_not_done_twice(
         [],
         [versions[-1].content_sha256],
     )
-
-
-def _new_role(server: Server) -> str:
-    role = f"{ROLE}_{uuid.uuid4().hex[:8]}"
-    migrate(server.owner, role=role)
-    return role
 
 
 @contextmanager

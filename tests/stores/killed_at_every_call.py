@@ -7,6 +7,7 @@ one a writer that came to its end.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -14,27 +15,37 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from memory_stores import FileStore, confined
+from memory_stores import FileStore, Version, confined
+from memory_stores.copying import AdoptingChange
 from memory_stores.history import History
-from memory_stores.protocol import Change
 
 BEFORE = {"notes": b"old", "other": b"other", "deep/in/file": b"deep"}
 
 
-def edit(change: Change) -> None:
+def edit(change: AdoptingChange) -> None:
     change.write(("notes",), change.read(("notes",)) + b" and new")
 
 
-def move_and_write(change: Change) -> None:
+def copy(change: AdoptingChange) -> None:
+    """What a memory that is copied here does."""
+    change.write(("made",), b"made")
+    for number, data in enumerate([b"was", b"made", b"was"]):
+        digest, moment = hashlib.sha256(data).hexdigest(), datetime(2026, 11, 30, tzinfo=UTC)
+        spelling = f"/memories/{number}"
+        change.adopt(Version(f"{number}", "a", spelling, "created", digest, len(data), moment, "Ada"), data)
+
+
+def move_and_write(change: AdoptingChange) -> None:
     change.move(("notes",), ("moved", "notes"))
     change.write(("other",), b"changed")
     change.remove(("deep", "in", "file"))
 
 
-CHANGES: dict[str, Callable[[Change], None]] = {
+CHANGES: dict[str, Callable[[AdoptingChange], None]] = {
+    "copy": copy,
     "create": lambda change: change.write(("made",), b"made"),
     "create in new directories": lambda change: change.write(("new", "er", "made"), b"made"),
     "edit": edit,
@@ -74,7 +85,7 @@ def killed_before_call(number: int) -> Iterator[None]:
         sys.setprofile(None)
 
 
-def changing(store: FileStore, how: str) -> AbstractContextManager[Change]:
+def changing(store: FileStore, how: str) -> AbstractContextManager[AdoptingChange]:
     created_by = "a test" if how in ("recorded", "pruned") else None
     keep = timedelta(0) if how == "pruned" else None
     return History(store, lambda told: {"success": told()}, created_by, keep).change()
@@ -108,7 +119,10 @@ def after_a_kill(directory: Path, change: str, how: str, number: int) -> dict[st
     ended = came_to_its_end(directory, change, how, number)
     store = FileStore(directory)
     store.find(())  # a reader brings the change to its end
-    found, versions = contents(directory), [version.path for version in store.versions()]
+    found, versions = contents(directory), list(store.versions())
+    for version in versions:
+        store.content(version.id)  # which raises NotKept where it is lost
+    kept = {path.name for path in directory.glob(".memory.history/content/*")}
     with changing(store, how) as next_one:
         next_one.write(("next",), b"next")  # which grows, so that files are counted if nothing is known
     state = json.loads((directory / ".memory.state").read_text().split("\n")[0])
@@ -116,7 +130,8 @@ def after_a_kill(directory: Path, change: str, how: str, number: int) -> dict[st
     return {
         "ended": ended,
         "found": found,
-        "versions": versions,
+        "versions": [version.path for version in versions],
+        "unused": sorted(kept - {version.content_sha256 for version in versions}),
         "counted": [state["files"], state["bytes"]],
         "there": [len(files), sum(path.stat().st_size for path in files)],
         "staged": [path.name for path in (directory / ".memory.staged").iterdir()],

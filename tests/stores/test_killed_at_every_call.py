@@ -12,6 +12,7 @@ import pytest
 
 BEFORE = {"deep": "", "deep/in": "", "deep/in/file": "deep", "notes": "old", "other": "other"}
 AFTER = {
+    "copy": {"made": "made"},
     "create": {"made": "made"},
     "create in new directories": {"new": "", "new/er": "", "new/er/made": "made"},
     "edit": {"notes": "old and new"},
@@ -27,7 +28,8 @@ AFTER = {
         "deep/in/file": None,
     },
 }
-VERSIONS = {"edit": 1, "delete": 1}
+RECORDED = {"edit": 1, "delete": 1}
+ADOPTED = {"copy": 3}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks; CI runs Linux and macOS")
@@ -35,8 +37,10 @@ VERSIONS = {"edit": 1, "delete": 1}
     ("change", "how"),
     [
         *itertools.product(AFTER, ["plain"]),
-        *itertools.product(VERSIONS, ["recorded"]),
-        *itertools.product(["edit", "overwrite what has a second name", "delete"], ["by resolved paths"]),
+        *itertools.product(RECORDED, ["recorded"]),
+        *itertools.product(
+            ["copy", "edit", "overwrite what has a second name", "delete"], ["by resolved paths"]
+        ),
         ("several", "pruned"),
     ],
 )
@@ -57,9 +61,9 @@ def test_killed_before_any_call_a_change_is_whole_or_never_was(
     assert 0 < never_was < len(kills) - 1
 
     recorded = [len(kill["versions"]) for kill in kills]
-    made = (3, VERSIONS[change]) if how == "recorded" else (0, 0)
+    made = (3, RECORDED[change]) if how == "recorded" else (0, ADOPTED.get(change, 0))
     assert recorded == [made[0]] * never_was + [sum(made)] * (len(kills) - never_was)
     for kill in kills:
-        assert kill["counted"] == kill["there"] and not kill["staged"], (
+        assert kill["counted"] == kill["there"] and not kill["staged"] and not kill["unused"], (
             "the next change leaves no trace of it"
         )
