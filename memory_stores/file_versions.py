@@ -370,11 +370,9 @@ def _opened_to_read(file: FilePath) -> sqlite3.Connection:
     writable = os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
     mode = "rw" if writable else "ro" if FilePath(f"{file}-wal").exists() else "ro&immutable=1"
     with _sqlite_errors(file):
-        connection = sqlite3.connect(
+        return sqlite3.connect(
             f"{file.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
         )
-        connection.execute("PRAGMA query_only = ON")
-        return connection
 
 
 def _opened_if(tree: Tree, path: Path, digest: str) -> int | None:

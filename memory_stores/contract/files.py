@@ -265,6 +265,14 @@ class FilesContract(StoreTests):
         fill(store, c="x")
         assert len(list(store.entries())) == 4
 
+    def test_what_is_written_twice_is_taken_back_too(self, store: MemoryStore) -> None:
+        fill(store, file="file")
+        with pytest.raises(ZeroDivisionError), store.change() as change:
+            for data in (b"one", b"two"):
+                change.write(("file",), data)
+            raise ZeroDivisionError
+        assert files(store) == {("file",): b"file"}
+
 
 def _paths(reader: Reader, depth: int | None) -> list[tuple[str, ...]]:
     return [entry.path for entry in reader.entries((), depth)]

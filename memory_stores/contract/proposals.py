@@ -386,6 +386,16 @@ class ProposalsContract(RecordingTests):
             same = one.change_id == other.change_id
             assert one.created_at == other.created_at if same else one.created_at < other.created_at
 
+    def test_below_a_file_that_a_session_puts_in_the_place_of_a_directory_it_sees_nothing(
+        self, recording: MemoryToolHandler, session: MemoryToolHandler
+    ) -> None:
+        write(recording, "d/a", "to go\n")
+        remove(session, "d")
+        write(session, "d", "a file\n")
+        write(recording, "d/b", "somebody else's\n")
+        assert files(session) == {"d": "a file\n"}
+        assert "error" in session.execute(command="view", path=f"{M}/d/b")
+
 
 def _is_above(one: str, other: str) -> bool:
     """Whether no file can be at both: a directory at one."""

@@ -225,6 +225,18 @@ class RetentionContract(RecordingTests):
         assert described(anew.history.versions()) == [("created", "a")]
         assert other.history.versions() == [kept] and other.history.content(kept.id) == b"theirs\n"
 
+    def test_a_version_that_was_pruned_is_not_taken_for_none(self, tenant: Tenant) -> None:
+        """Else an undo of the one after it, or a restore, would delete a file that was always there."""
+        handler = recorder(tenant)
+        create(handler, "a", "one\n")
+        other, oldest = create(handler, "b", "x"), create(handler, "a", "two\n")
+        with versioned(handler.store).change() as change:
+            change.prune(5)
+        assert handler.history.versions() == [other, oldest]
+        for answer in (handler.history.undo(oldest.id), handler.history.restore(other.created_at)):
+            assert "not on record any more" in answer["error"]
+        assert files(handler.store) == {("a",): b"two\n", ("b",): b"x"}
+
 
 def _check_pruned(handler: MemoryToolHandler, gone: Sequence[Version], kept: Sequence[Version]) -> None:
     """Of what is gone nothing can be had, and whoever asks is told when the history begins."""

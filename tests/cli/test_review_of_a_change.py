@@ -275,3 +275,10 @@ def test_no_more_findings_are_old_than_the_base_has(before, after, data):
     assert found_before(found, [], base, text) == []
     assert found_before(old, old, base, base) == old
     assert untouched(old, base, base) == old
+
+
+def test_live_a_claim_about_lines_of_which_the_change_touches_one_is_not_believed(change, review, serve):
+    folder = change("x = 1\ny = 2\nz = 3\n", "x = 1\ny = 4\nz = 3\n")
+    responder = scripted(lambda _: [{"line": 1, "end_line": 3, "existing": True}])
+    done = review(folder, "--diff", "--fail-on-findings", "--format", "json", **serve(responder))
+    assert (done.code, lines_of(json.loads(done.out), "findings")) == (1, [1])

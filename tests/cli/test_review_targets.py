@@ -758,3 +758,12 @@ def test_files_that_a_person_names_are_there_and_are_python(tmp_path):
             named_files([tmp_path / name])
     tool = write(tmp_path, "tool", b"#!/usr/bin/python\nx = 1\n")
     assert [target.path for target in named_files([tool, tool]).targets] == [tool.as_posix()]
+
+
+def test_a_branch_that_is_named_like_an_option_is_a_base_too(repository):
+    folder, git = repository
+    commit(git)
+    git("update-ref", "refs/heads/--all", "HEAD")
+    write(folder, "a.py")
+    commit(git)
+    assert names(changed_files("--all", folder)) == {"a.py"}

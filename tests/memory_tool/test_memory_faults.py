@@ -283,3 +283,14 @@ def test_directory_removed_while_in_use(
     assert not root.exists()
     root.mkdir()
     assert "success" in handler.execute(command="create", path=f"{M}/f", file_text="x")
+
+
+@pytest.mark.usefixtures("platform")
+def test_an_edit_does_not_bring_back_what_another_program_deleted_meanwhile(tmp_path: Path) -> None:
+    def meanwhile(path: str, text: str) -> None:
+        (tmp_path / "memories" / "f").unlink()
+
+    handler = MemoryToolHandler(tmp_path, screens=[meanwhile])
+    (tmp_path / "memories" / "f").write_text("text", encoding="utf-8")
+    assert "error" in handler.execute(command="str_replace", path=f"{M}/f", old_str="ex", new_str="x")
+    assert not (tmp_path / "memories" / "f").exists()

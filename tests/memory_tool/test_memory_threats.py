@@ -535,10 +535,12 @@ def test_state_file_tampered_with(handler: MemoryToolHandler, root: Path, outsid
         b'{"files": "x", "bytes": 7}\n',
         b'{"files": -1}\n',
         b'{"change": 9}\n',
-        b'{"change": "x", "step": "created", "path": ["..", "..", "outside", "canary.txt"]}\n',
-        b'{"change": "x", "step": "moved", "path": ["a"], "to": ["..", "..", "outside", "canary.txt"]}\n',
         b'{"change": "x", "step": "made", "path": 7}\n',
-        b'{"change": "x", "step": "removed", "path": ["a", "b"], "staged": "../../outside/canary.txt"}\n',
+        b'{"change": "x", "step": "moved", "path": ["b"], "to": ["..", "..", "outside", "canary.txt"]}\n',
+        b'{"change": "x", "step": "moved", "path": ["b"], "to": ["../../outside/canary.txt"]}\n',
+        b'{"change": "x", "step": "moved", "path": ["..", "..", "outside", "b"], "to": ["a"]}\n',
+        b'{"change": "x", "step": "moved", "path": ["../../outside/b"], "to": ["a"]}\n',
+        b'{"change": "x", "step": "removed", "path": ["b"], "staged": "../../outside/canary.txt"}\n',
     ):
         record.write_bytes(content)
         assert "success" in handler.execute(command="view", path=f"{M}/a")

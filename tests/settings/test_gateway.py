@@ -383,3 +383,20 @@ def test_streamed_against_a_server_that_has_only_messages(serve, tmp_path, capsy
     assert "Nothing to report." in capsys.readouterr().out
     assert messages[1]["content"][0]["input"] == {"command": "view", "path": "/memories"}
     assert messages[3]["content"] == [{"type": "text", "text": "Nothing to report."}]
+
+
+KNOWN_MODEL = client_for(OfflineAPI(review)).beta.models.retrieve("claude-sonnet-5-5")
+# The SDK says of `lifecycle` that a retired model remains in the catalogue.
+RETIRED = KNOWN_MODEL.to_dict(mode="json") | {"lifecycle": "retired"}
+
+
+def test_a_retired_model_is_refused_in_one_sentence(serve):
+    server = serve(lambda path, headers, body: (200, RETIRED))
+    with pytest.raises(SettingsError, match=f"^The model '{MODEL}' is retired; name a current one"):
+        connect(server.settings)
+
+
+def test_a_model_that_the_api_itself_calls_retired_is_refused(api):
+    api.append((200, "application/json", json.dumps(RETIRED).encode()))
+    with pytest.raises(SettingsError, match=f"^The model '{MODEL}' is retired; name a current one"):
+        connect(Settings(False, MODEL, "a test", api_key="x"))

@@ -111,3 +111,8 @@ def test_a_line_that_cannot_be_read_is_no_missing_key(tmp_path, line, text):
     with pytest.raises(SettingsError, match=f"^Line {line} of .*write NAME=value") as caught:
         load(tmp_path, {}, text)
     assert KEY not in str(caught.value)
+
+
+def test_a_token_is_not_shown(tmp_path):
+    settings = load(tmp_path, {"ANTHROPIC_AUTH_TOKEN": "canary-7c1e"})
+    assert settings.auth_token == "canary-7c1e" and "canary" not in repr(settings)

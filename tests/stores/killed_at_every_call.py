@@ -57,6 +57,11 @@ CHANGES: dict[str, Callable[[AdoptingChange], None]] = {
 }
 
 
+def fill(change: Change) -> None:
+    for path, data in BEFORE.items():
+        change.write(tuple(path.split("/")), data)
+
+
 def contents(directory: Path) -> dict[str, str]:
     root = directory / "memories"
     return {
@@ -112,8 +117,11 @@ def came_to_its_end(directory: Path, change: str, how: str, number: int) -> bool
 
 def after_a_kill(directory: Path, change: str, how: str, number: int) -> dict[str, object]:
     with changing(FileStore(directory), how) as first:
-        for path, data in BEFORE.items():
-            first.write(tuple(path.split("/")), data)
+        fill(first)
+    with FileStore(directory).change() as longer:  # leaves lines after those that the killed one writes
+        CHANGES[change](longer)
+        longer.remove(())
+        fill(longer)
     if "second name" in change:
         os.link(directory / "memories" / "notes", directory / "second")
     ended = came_to_its_end(directory, change, how, number)

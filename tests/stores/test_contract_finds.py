@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -89,7 +90,17 @@ def without_a_look(self: SqliteChange, old: Path, new: Path) -> None:
     self.remove(old)
 
 
+def with_another(self: SqliteChange, path: Path) -> bytes:
+    """Two writers have read before either writes: once is enough."""
+    data = READ(self, path)
+    with suppress(threading.BrokenBarrierError):
+        TWO.wait(30)
+        TWO.abort()
+    return data
+
+
 SORTED_ENTRIES, CHECK_LIMITS = SqliteChange.entries, SqliteChange._check_limits
+READ, TWO = SqliteChange.read, threading.Barrier(2)
 
 
 class Broken(NamedTuple):
@@ -105,6 +116,7 @@ BROKEN = [
         "a lock that two can hold",
         StoreContract.test_no_edit_is_lost,
         SharedLock,
+        patch=("memory_stores.contract.example.SqliteChange.read", with_another),
         options={"workers": "threads on one store"},
     ),
     Broken(

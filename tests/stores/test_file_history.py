@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -75,18 +76,21 @@ def test_undo_does_not_write_through_a_link(handler: MemoryToolHandler, tmp_path
     assert not list(outside.iterdir())
 
 
+MOUNTS = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="mounts a file system: CI runs it as root once"
+)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
+    disk = tmp_path / "memories"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="mounts a file system: CI runs it as root once"
-)
+@MOUNTS
 def test_a_full_disk_in_the_middle_of_a_restore_changes_nothing(small_disk: Path) -> None:
     handler = MemoryToolHandler(small_disk, history=True)
     for name in "abc":
@@ -302,8 +306,6 @@ def test_180_megabytes_are_not_loaded(memory_disk: Path) -> None:
 
 
 def test_versions_of_one_path_are_found_by_an_index(tmp_path: Path) -> None:
-    import sqlite3
-
     create(MemoryToolHandler(tmp_path, history=True), "f", "one")
     (database,) = (tmp_path / ".memory.history").glob("*.sqlite")
     plan = sqlite3.connect(database).execute(
@@ -324,3 +326,47 @@ def test_erase_leaves_nothing(tmp_path: Path) -> None:
     assert inner.memory_root and files(inner.memory_root) == {"f": b"one"}
     again = MemoryToolHandler(tmp_path / "base", scope=("acme",), history=True)
     assert again.history.versions() == [] and again.memory_root and files(again.memory_root) == {}
+
+
+@MOUNTS
+def test_a_memory_on_a_disk_of_its_own_is_refused(small_disk: Path) -> None:
+    """No file can be renamed into it from the store's own directory beside it."""
+    with pytest.raises(ValueError, match="on a disk of its own"):
+        FileStore(small_disk.parent)
+
+
+@POSIX
+def test_no_history_is_written_through_a_link(handler: MemoryToolHandler, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "base" / ".memory.history").symlink_to(outside, target_is_directory=True)
+    assert "error" in handler.execute(command="create", path=f"{M}/f", file_text="x")
+    assert not list(outside.iterdir())
+
+
+def test_pruned_content_is_not_on_the_disk_any_more(tmp_path: Path) -> None:
+    handler = MemoryToolHandler(tmp_path, history=True, keep=6)
+    for number in range(6):
+        create(handler, "f", f"{number}\n")
+    old = {version.content_sha256 for version in handler.history.versions()[:-1]}
+    assert {path.name for path in (tmp_path / ".memory.history" / "content").iterdir()} == old != set()
+
+
+def test_a_clock_that_goes_back_does_not_mix_up_moments(
+    handler: MemoryToolHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(handler, "f", "one")
+    then, clock = handler.history.versions()[0].created_at, time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: clock() - 3600 * 10**9)
+    create(handler, "f", "two")
+    assert handler.history.restore(then) == {"success": f"{M}/f"}
+    assert handler.memory_root and files(handler.memory_root) == {"f": b"one"}
+
+
+def test_each_change_on_record_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the connection that writes says itself: what SQLite has the system do is not seen from here."""
+    connect, opened = sqlite3.connect, list[sqlite3.Connection]()
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(connect(*a, **k)) or opened[-1])
+    create(MemoryToolHandler(tmp_path, history=True), "f", "one")
+    full = 2
+    assert opened[0].execute("PRAGMA synchronous").fetchone() == (full,)

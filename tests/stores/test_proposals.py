@@ -272,3 +272,15 @@ def _seen(store, files_only: bool = False) -> list:
         for entry in entries
         if not (files_only and entry.is_directory)
     ]
+
+
+def test_what_changes_under_an_edit_is_not_approved_over(memory) -> None:
+    """Where a proposal has a lock of its own, another session can write between the edit's read and its write."""
+
+    def meanwhile(path: str, text: str) -> None:
+        create(memory, "a.md", "of another\n")
+
+    session = MemoryToolHandler(store=memory.store, proposal=PR, screens=[meanwhile])
+    run(session, "str_replace", path=f"{M}/a.md", old_str="two", new_str="2 of the session")
+    assert "changed since" in approve(memory)["error"]
+    assert notes(memory)["a.md"] == b"of another\n"
