@@ -160,9 +160,11 @@ def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> Non
     except ProposalError as error:
         raise CommandError(str(error)) from None
     say(as_proposed(files))
-    # The option first: paths may follow, and argparse wants them beside the name.
-    command = f"memory approve --seen {digest_of(files)} {shlex.quote(arguments.name)}"
-    say(f"To approve what is shown here: {command}")
+    # The options first: paths may follow, and argparse wants them beside the name.
+    approve = ["memory", "approve", "--seen", digest_of(files), arguments.name]
+    say(
+        f"To approve what is shown here: {shlex.join(['memory-review', *arguments.memory.options, *approve])}"
+    )
 
 
 def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:

@@ -59,13 +59,22 @@ class MemoryLocation:
         return None if self.is_database else Path(self.where)
 
     def __str__(self) -> str:
-        """As it may be shown: without a password, and without options, where one can be as well."""
-        shown = self.where
-        if self.is_database:
-            parts = _ADDRESS.fullmatch(self.where)
-            user = f"{parts['user']}@" if parts and parts["user"] else ""
-            shown = f"postgresql://{user}{parts['server']}" if parts else "postgresql://..."
-        return f"{shown} ({', '.join(self.scope)})" if self.scope else shown
+        """As it may be shown."""
+        return f"{self._shown} ({', '.join(self.scope)})" if self.scope else self._shown
+
+    @property
+    def options(self) -> list[str]:
+        """What names it on the command line, as that may be shown: a password is for whoever has it to add."""
+        return ["--memory", self._shown, *(word for part in self.scope for word in ("--scope", part))]
+
+    @property
+    def _shown(self) -> str:
+        """Without a password, and without options, where one can be as well."""
+        if not self.is_database:
+            return self.where
+        parts = _ADDRESS.fullmatch(self.where)
+        user = f"{parts['user']}@" if parts and parts["user"] else ""
+        return f"postgresql://{user}{parts['server']}" if parts else "postgresql://..."
 
     def exists(self) -> bool:
         """Whether there may be something to look at, so that looking need not make a directory."""
