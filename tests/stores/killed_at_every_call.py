@@ -57,7 +57,7 @@ CHANGES: dict[str, Callable[[AdoptingChange], None]] = {
 }
 
 
-def fill(change: Change) -> None:
+def fill(change: AdoptingChange) -> None:
     for path, data in BEFORE.items():
         change.write(tuple(path.split("/")), data)
 
