@@ -119,7 +119,8 @@ def after_a_kill(directory: Path, change: str, how: str, number: int) -> dict[st
     with changing(FileStore(directory), how) as first:
         fill(first)
     with FileStore(directory).change() as longer:  # leaves lines after those that the killed one writes
-        CHANGES[change](longer)
+        if change != "copy":  # the same versions are not taken over twice
+            CHANGES[change](longer)
         longer.remove(())
         fill(longer)
     if "second name" in change:
