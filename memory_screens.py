@@ -229,10 +229,11 @@ _DIGIT = re.compile(r"\d")
 
 
 def _can_hold_a_format(piece: str) -> bool:
-    """Every format that is looked for holds a long word with a digit, or is in a URL, or heads a PEM file."""
+    """Every format that is looked for holds a long word with a digit, or is in a URL, or heads a PEM file; but one."""
     return (
         "://" in piece
         or "-----" in piece
+        or "hf_" in piece  # and letters alone
         or any(len(word) >= 16 and _DIGIT.search(word) for word in piece.split())
     )
 
@@ -305,6 +306,7 @@ _BEGINS_FILE = re.compile(
     rb"|\0\0\0.(?:sk-)?(?:ssh-|ecdsa-sha2-)|\x30\x2a\x30\x05\x06\x03\x2b\x65|\x30\x82..\x30\x82",
     re.DOTALL,
 )
+_ENDS_URL = re.compile(r"[\s\"'`<>|,;]")
 # What is longer is no key, unless its name says so, as a session token's does.
 _LONGEST_KEY = 200
 
@@ -319,9 +321,9 @@ def _is_random(detectors: _Detectors, text: str, token: re.Match[str]) -> bool:
         or detectors.random.calculate_shannon_entropy(value) <= detectors.random.entropy_limit
     ):
         return False
-    word = before.split(" ")[-1]
+    url = _ENDS_URL.split(before)[-1]
     is_user = text.startswith("@", token.end())
-    in_url = "://" in word + value and "?" not in word and not is_user
+    in_url = "://" in url + value and not re.search("[?#]", url) and not is_user
     is_named = (
         in_url
         or _SAYS_EXAMPLE.search(value)
@@ -343,9 +345,10 @@ _SOUNDS_SECRET = re.compile(r"(?:key|pass|pwd|secret|contrase)\w*", re.IGNORECAS
 _ASSIGNS = re.compile(r"[=:(;]")
 # Where a secret is kept: in AWS, by its path in another store, or by its name in code (settings.db_password_2).
 _ARN = re.compile(r"arn:[\w-]{1,20}:[^\s\"'`,]*")
+_NAMES_SECRET = re.compile(r"(?<![a-z])(?:key|pass|pwd|secret)s?(?![a-z])|password", re.IGNORECASE)
 _PLACE = re.compile(r"(?:\w{2,9}://)?[A-Za-z_][\w-]*(?:(?:\.(?!\d)|/)[\w-]+)+[,;)\]}]*")
 # Algorithms and encodings, and a product with a digit in its name, are what such a name is followed by in prose.
-_PROSE = re.compile(r"(?:(?:base|sha|md|hs|rs|es|ps|aes|ed|rsa)-?\d{1,5}|1password)\b", re.IGNORECASE)
+_PROSE = re.compile(r"(?:(?:base|sha|md|hs|rs|es|ps|aes|ed|rsa)-?\d{1,5}|1password),?(?=\s|$)", re.IGNORECASE)
 
 
 def _has_password(detectors: _Detectors, text: str) -> bool:
@@ -393,7 +396,7 @@ def _is_password(value: str, near: str) -> bool:
         len(value) >= 6
         and not re.search(r"\s", value)
         and not _is_placeholder(value)
-        and not (_PLACE.fullmatch(value) and _SOUNDS_SECRET.search(value))
+        and not (_PLACE.fullmatch(value) and _NAMES_SECRET.search(value))
         and not heuristic.is_not_alphanumeric_string(value)
         and not heuristic.is_indirect_reference(near)
         and not heuristic.is_potential_uuid(value)

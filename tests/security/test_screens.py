@@ -49,6 +49,7 @@ def token(**claims: object) -> str:
     return ".".join(map(base64url, parts))
 
 
+KEY_OF_44 = base64.b64encode(random.Random(44).randbytes(32)).decode()
 KEY_OF_64 = base64.b64encode(random.Random(64).randbytes(64)).decode()
 # As AWS STS gives them: base64 of more than 400 bytes, of which the first say where it is from.
 SESSION_TOKEN = base64.b64encode(b"!\n\torigin_ec" + random.Random(5).randbytes(400)).decode()
@@ -82,6 +83,16 @@ SECRETS = {
     "random session token in .env style": f"AWS_SESSION_TOKEN={SESSION_TOKEN}",
     "random session token in YAML": f"session_token: {SESSION_TOKEN}",
     "random session token in JSON": json.dumps({"SessionToken": SESSION_TOKEN}),
+    "random string in an Azure connection": f"Endpoint=sb://acme.example.net/;Name=root;Key={KEY_OF_44}",
+    "random string after a URL in JSON": f'{{"url":"https://x.dev","token":"{KEY_OF_44}"}}',
+    "random string after a URL in a table": f"|https://x.dev|{KEY_OF_44}|",
+    "random string after a URL and a tab": f"https://x.dev\t{KEY_OF_44}",
+    "random string behind a link": f'<a href="https://x.dev">{KEY_OF_44}</a>',
+    "random string in a fragment": f"https://x.dev/#access_token={KEY_OF_44}",
+    "Hugging Face token": "HF_TOKEN=hf_" + letters(string.ascii_letters, 34),
+    "password of words": "ADMIN_PASSWORD=" + "hockey.Stick2026",
+    "quoted password of words": 'password: "' + 'turkey.Sandwich99"',
+    "password like an algorithm": "password: " + "sha256:Winter99",
     "random string": letters(string.ascii_letters + string.digits, 40),
     "random string in a query": "https://example.com/?sig="
     + letters(string.ascii_letters + string.digits, 43),
@@ -100,7 +111,8 @@ def test_a_secret_is_refused_wherever_it_stands(secret, note):
 
 # Formats that detect-secrets 1.5 has not, and passwords without the quotes that it asks for in code.
 OURS = {
-    *("Anthropic key", "Google key", "Notion token", "npm token in .env style", "npm token of a job"),
+    *("Anthropic key", "Google key", "Hugging Face token", "password of words", "password like an algorithm"),
+    *("Notion token", "npm token in .env style", "npm token of a job"),
     *("password in .env style", "password in prose", "password in a URL without a user"),
 }
 
