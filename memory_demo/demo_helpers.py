@@ -13,6 +13,7 @@ refuses a conversation of which an earlier part was changed.
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import itertools
 import json
@@ -579,7 +580,20 @@ def _are_blocks(content: object) -> TypeGuard[list[dict[str, Any]]]:
     except pydantic.ValidationError:
         return False
     blocks: Any = content
-    return bool(blocks) and all(block["type"] != "text" or block["text"].strip() for block in blocks)
+    return bool(blocks) and all(map(_is_sendable, blocks))
+
+
+def _is_sendable(block: Mapping[str, Any]) -> bool:
+    """What the types do not say: a text has words, and what is called base64 is that, no path and no bytes object."""
+    if block["type"] == "text":
+        return bool(block["text"].strip())
+    source = block.get("source")
+    if isinstance(source, dict) and source["type"] == "base64":
+        try:
+            base64.b64decode(source["data"], validate=True)
+        except ValueError:
+            return False
+    return True
 
 
 def _text_only(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:

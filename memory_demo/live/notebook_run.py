@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,5 +66,10 @@ def _withhold_secrets(document: Any) -> None:
         if reason := secret_in(cell.source):
             cell.source = f"# The source was not kept: {reason}."
         for number, output in enumerate(cell.get("outputs", ())):
-            if reason := secret_in(output):
+            if reason := secret_in(_without_colours(output)):
                 cell.outputs[number] = new_output("stream", text=f"The output was not kept: {reason}.\n")
+
+
+def _without_colours(output: Any) -> Any:
+    """As a traceback reads: its colours stand between a name and its value."""
+    return json.loads(re.sub(r"\\u001b\[[0-9;]*m", "", json.dumps(output)))

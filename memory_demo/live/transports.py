@@ -102,7 +102,7 @@ class RecordingTransport(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         text = content.decode("utf-8", "replace")
         answer = text if is_stream(response.headers) else _json(content)
         usage = usage_of(answer) if response.is_success else {}
-        if usage or not response.is_success:
+        if usage or _is_refused(response.status_code, answer):
             self._settle(booking, usage)
         if response.status_code >= 500 or response.status_code in _PASSING:
             return
@@ -135,8 +135,8 @@ def recording_async_client(directory: Path, limit: float, **client_options: Any)
 def replay_client(directory: Path) -> anthropic.Anthropic:
     """A client that answers from a recording. Raises RecordingError.
 
-    A request that was recorded several times gets its answers in their order, and then the last one again. One that was
-    not recorded gets an error that says where it differs from the next one in the recording.
+    A request that was recorded several times gets its answers in their order, each client from the first on, and then the
+    last one again. One that was not recorded gets an error that says where it differs from the next one in the recording.
     """
     client = httpx2.Client(transport=_replaying(directory))
     return anthropic.Anthropic(api_key="replay", base_url=_REPLAY_URL, http_client=client)
@@ -169,6 +169,12 @@ def usage_of(answer: Any) -> dict[str, Any]:
             case {"type": "message_delta", "usage": dict(usage)}:
                 final |= usage
     return first | final if final else {}
+
+
+def _is_refused(status: int, answer: Any) -> bool:
+    """Whether nothing is billed. A gateway that gave up says nothing of what the server behind it goes on with."""
+    of_the_api = isinstance(answer, dict) and answer.get("type") == "error"
+    return 400 <= status < 500 or (status >= 500 and of_the_api)
 
 
 @contextmanager
@@ -216,6 +222,8 @@ def _unexpected(waiting: Sequence[Exchange], asked: Mapping[str, Any], directory
         why = f"the next one in it was withheld, since {following.withheld}"
     else:
         why = difference(following.asked, asked).removeprefix("request.")
+        withheld = next((exchange.withheld for exchange in waiting if exchange.withheld), "")
+        why += f"; others in it were withheld, since {withheld}" if withheld else ""
     message = f"The recording {directory} has no answer to this request: {why}."
     error = {"type": "error", "error": {"type": "replay_mismatch", "message": message}}
     return httpx2.Response(400, headers=_REPLAYED, json=error)

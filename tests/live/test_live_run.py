@@ -284,6 +284,14 @@ def test_no_secret_is_saved_with_the_notebook(recording, tmp_path):
     assert saved.cells[4].outputs[0].text == "This stays.\n"
 
 
+def test_the_colours_of_a_traceback_hide_no_password(recording, tmp_path):
+    source = "db_password = " + '"Tr0ub4dor&3x"' + "; raise ValueError"
+    document = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbformat.write(document, tmp_path / "raises.ipynb")
+    assert run_notebook(tmp_path / "raises.ipynb", recording, dict(os.environ)).startswith("ValueError")
+    assert "Tr0ub4dor&3x" not in (recording / "raises.ipynb").read_text(encoding="utf-8")
+
+
 def test_nothing_of_our_notebook_looks_like_a_secret():
     cells = nbformat.read(live.NOTEBOOK, as_version=4).cells
     assert not any(secret_in([cell.source, cell.get("outputs")]) for cell in cells)

@@ -374,6 +374,16 @@ def test_what_was_refused_or_never_sent_is_not_paid(recorder, directory):
     assert (budget.spent(), budget.unbilled()) == (0, 0)
 
 
+@pytest.mark.parametrize("status", [502, 504, 524])
+def test_what_a_gateway_gave_up_may_have_been_paid(recorder, directory, status):
+    """Its own words are no error of the API, and the server behind it may go on."""
+    given_up = httpx2.MockTransport(lambda request: httpx2.Response(status, text="Gateway Timeout"))
+    with pytest.raises(anthropic.InternalServerError):
+        ask(recorder(transport=given_up).with_options(max_retries=1))
+    budget = Budget(directory, 1)
+    assert (budget.spent(), budget.unbilled()) == (pytest.approx(2 * worst_cost(REQUEST)), 2)
+
+
 def damaged(path):
     path.write_text('{"model":"cla', encoding="utf-8")
 

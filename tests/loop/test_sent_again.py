@@ -234,6 +234,7 @@ LOOKS_LIKE_BLOCKS = {
     "a text without its text": [{"type": "text", "name": "notes.txt"}],
     "a text with a field of its own": [{"type": "text", "text": "x = 1", "language": "python"}],
     "a blank text": [{"type": "text", "text": " \n"}],
+    "a picture by its path": [{**PICTURE, "source": {**PICTURE["source"], "data": "/srv/plot.png"}}],
     "a document without its source": [{"type": "document", "title": "Report"}],
     "another model's reply": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}, text("Fine.")],
     "a reply that asks for a tool": [use("act", {})],
