@@ -185,7 +185,8 @@ def _resolved(reference: str, root: Schema) -> Schema | bool:
     for part in reference.removeprefix("#").strip("/").split("/"):
         key = part.replace("~1", "/").replace("~0", "~")
         found = found.get(key, {}) if key else found
-    return found  # type: ignore[no-any-return]  # a schema, as JSON has it
+    schema: Schema | bool = found
+    return schema
 
 
 def _size(value: Any) -> int:

@@ -201,10 +201,10 @@ def _view(desk: Desk, path: str) -> Use:
 
 def addition(desk: Desk, path: str, text: str, lines: str, what: str) -> Use:
     """A new memory file with this text, or these lines at the end of the file if it is there."""
-    command = {"command": "create", "path": path, "file_text": text}
+    command: dict[str, object] = {"command": "create", "path": path, "file_text": text}
     if path in desk.notes:
         at = desk.notes[path].lines
-        command = {"command": "insert", "path": path, "insert_line": at, "insert_text": lines}  # type: ignore[dict-item]  # a number
+        command = {"command": "insert", "path": path, "insert_line": at, "insert_text": lines}
     return Use(desk.memory_tool or "memory", command, f"Recording {what} in {path}.")
 
 
