@@ -117,6 +117,10 @@ class Repository:
         entries = _records(self._git("ls-tree", "-r", "-z", "--full-tree", commit))
         return {path: Blob(mode, id) for (mode, _, id), path in entries}
 
+    def names(self, commits: Iterable[str]) -> set[str]:
+        """The path of every file of the index and of these commits, from the top."""
+        return {path for path, _ in self._tracked()}.union(*map(self.files, commits))
+
     def content(self, blobs: Iterable[Blob]) -> dict[str, bytes]:
         """The contents of these blobs by id, without those that are too large to review."""
         ids = "".join(f"{id}\n" for id in dict.fromkeys(blob.id for blob in blobs)).encode()

@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import ntpath
 import os
 import subprocess
 import sys
@@ -150,6 +151,59 @@ def test_what_git_says_has_changed_may_be_named_and_what_it_does_not_track_is_ne
     assert "new.py" not in names(changed_files("main", folder))
     for name in ("same.py", "gone.py", "notes.md"):
         assert not names(changed_files("main", folder, [folder / name]))
+
+
+def test_names_of_a_diff_that_are_directories_or_gone_take_no_other_file_along(branch):
+    folder, git = branch
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    first, second = head, head[::-1]
+    git("switch", "--quiet", "main")
+    for name in ("docs/v1/a.md", "docs/v2/a.md", "gone.py"):
+        write(folder, name)
+    write(folder, "tools", b"#!/usr/bin/python\n")
+    link(folder / "docs" / "latest", "v1")
+    git("add", "--all")
+    git("update-index", "--add", "--cacheinfo", f"160000,{first},vendor/lib")
+    git("commit", "--message", "Before")
+    git("switch", "--quiet", "feature")
+    git("reset", "--quiet", "--hard", "main")
+    (folder / "vendor" / "lib").mkdir(parents=True, exist_ok=True)
+    for name in ("gone.py", "tools", "docs/latest"):
+        (folder / name).unlink()
+    write(folder, "tools/__init__.py")
+    link(folder / "docs" / "latest", "v2")
+    for name in ("app.py", "staged.py"):
+        write(folder, name)
+    git("add", "--all")
+    git("update-index", "--cacheinfo", f"160000,{second},vendor/lib")
+    answer = subprocess.run(
+        ["git", "diff", "--cached", "--name-only", "main"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    listed = answer.stdout.split()
+    directories = {"vendor/lib", "docs/latest", "tools"}
+    assert {name for name in listed if (folder / name).is_dir()} == directories
+    (folder / "staged.py").unlink()
+    for only in ([], [folder / name for name in listed]):
+        selection = changed_files("main", folder, only)
+        assert names(selection) == {"app.py", "staged.py", "tools/__init__.py"}
+        assert reasons(selection).keys() == {"vendor/lib"}
+    with pytest.raises(CommandError, match="not a file"):
+        changed_files("main", folder, [folder / "vendor"])
+
+
+def test_a_name_is_that_of_a_tracked_file_where_the_system_takes_them_for_the_same(branch, monkeypatch):
+    folder, _ = branch
+    write(folder, "app.py")
+    with monkeypatch.context() as windows:
+        windows.setattr(os.path, "normcase", ntpath.normcase)
+        [target] = changed_files("main", folder, [folder / "App.py"]).targets
+    assert (target.path, target.base) == ("app.py", "x = 1\n")
 
 
 def test_an_untracked_file_that_is_named_is_looked_at_as_a_tracked_one(branch, tmp_path):
