@@ -34,8 +34,6 @@ _SETTINGS = {
     "core.attributesFile": os.devnull,
     "diff.orderFile": os.devnull,
     "diff.suppressBlankEmpty": "false",
-    # A branch can hold an ordinary folder that git would take for a repository, with settings of its own.
-    "safe.bareRepository": "explicit",
 }
 _GIT = (
     *("git", "--no-pager", "--no-replace-objects"),
@@ -92,9 +90,7 @@ class Repository:
     """The git repository around a folder. Every method raises GitError where git does not answer."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.top = Path(os.fsdecode(self._git("rev-parse", "--show-toplevel").removesuffix(b"\n")))
-        self._folder = self.top
+        self.top = _found_by_git(folder, "--show-toplevel")
 
     def commit(self, revision: str) -> str:
         """The id of a commit; as that, it can no longer be taken for an option."""
@@ -212,7 +208,7 @@ class Repository:
                 yield path, Blob(mode, id)
 
     def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        return _run_git(self._folder, arguments, stdin)
+        return _run_git(self.top, arguments, stdin)
 
 
 class _WorkingTree:
@@ -349,10 +345,26 @@ class _WorkingTree:
 def git_directory(folder: Path) -> Path | None:
     """The directory in which git keeps the repository around a folder, one for all its worktrees; None outside of any."""
     try:
-        answer = _run_git(folder, ("rev-parse", "--git-common-dir"))
+        return (folder / _found_by_git(folder, "--git-common-dir")).resolve()
     except GitError:
         return None
-    return (folder / os.fsdecode(answer.removesuffix(b"\n"))).resolve()
+
+
+def _found_by_git(folder: Path, what: str) -> Path:
+    """A path that git finds for a folder. Raises GitError also where a branch may have made up what git finds."""
+
+    def ask(what: str) -> Path:
+        return Path(os.fsdecode(_run_git(folder, ("rev-parse", what)).removesuffix(b"\n")))
+
+    # A branch can hold an ordinary folder that git takes for a bare repository, with settings of its own. A real .git
+    # is never around the folder under review. Git's own safe.bareRepository would not do: it is unknown before 2.38.
+    directory, here = ask("--absolute-git-dir"), folder.resolve()
+    if any(around.samefile(directory) for around in (here, *here.parents)):
+        raise GitError(
+            "Git takes this folder for a part of a bare repository, which a branch may have made up; "
+            "go to the top of the repository under review."
+        )
+    return ask(what)
 
 
 def difference(before: str, after: str, *, context: int = 3) -> str:
