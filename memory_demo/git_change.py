@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -51,9 +52,11 @@ _ENVIRONMENT = {
 
 _LACKING = "This repository lacks objects that the review needs, and none are fetched; review a full clone."
 _CONVERTED = (
-    "is not on disk as it is committed: "
-    "git converts it (see working-tree-encoding, ident and filter in .gitattributes)"
+    "differs from what is staged, and git may convert it "
+    "(see working-tree-encoding, ident and filter in .gitattributes): stage it or take the edit back"
 )
+# What git replaces on checkout in a file with the attribute ident, but for what git itself has put there.
+_ODD_IDENT = re.compile(rb"\$Id:(?! [0-9a-f]{40,64} \$)")
 
 if sys.platform == "win32":
     # Or Windows looks for git in the folder one stands in first, and a branch can hold a git.exe.
@@ -131,8 +134,8 @@ class Repository:
         """The Python files that are not as they were in this commit, on disk or else in the index.
 
         Links, submodules and special files that may hold Python are among them, with the reason why they are not
-        reviewed, and so are files that git converts on checkout. Files that the index does not have are not, but for
-        those that are `named`, by path from the top.
+        reviewed, and so are files that git may have converted on checkout. Files that the index does not have are not,
+        but for those that are `named`, by path from the top.
         """
         base, renamed, tracked = self.files(commit), self._renamed(commit), dict(self._tracked())
         algorithm = self._git("rev-parse", "--show-object-format").decode().strip()
@@ -147,11 +150,11 @@ class Repository:
                 changed.append(ChangedFile(path, None, f"cannot be read ({error.strerror})"))
             else:
                 changed += [ChangedFile(path, data)] if data is not None else []
-        unlike = [
-            file.path
+        unlike = {
+            file.path: tracked[file.path]
             for file in changed
             if file.data is not None and tree.index_differs(file.path, file.data)
-        ]
+        }
         converted = self._converted(unlike)
         changed = [
             ChangedFile(file.path, None, _CONVERTED) if file.path in converted else file for file in changed
@@ -188,16 +191,35 @@ class Repository:
         fields = [os.fsdecode(field) for field in answer.split(b"\0")]
         return dict(zip(fields[2::3], fields[1::3], strict=False))
 
-    def _converted(self, paths: Collection[str]) -> set[str]:
-        """Those of these files that git writes to disk with other bytes than it has, by an attribute of the branch."""
+    def _converted(self, blobs: Mapping[str, Blob]) -> set[str]:
+        """Those of these files of which git may write other code to disk than it has, by an attribute of the branch."""
         # The attributes of the index: a file of attributes can itself be one that git converts.
         answer = self._git(
             *("check-attr", "--cached", "-z", "--stdin", "working-tree-encoding", "ident", "filter"),
-            stdin=b"".join(os.fsencode(path) + b"\0" for path in paths),
+            stdin=b"".join(os.fsencode(path) + b"\0" for path in blobs),
         )
         fields = [os.fsdecode(field) for field in answer.split(b"\0")]
-        values = zip(fields[::3], fields[2::3], strict=False)
-        return {path for path, value in values if value not in ("unspecified", "unset")}
+        values = list(zip(fields[::3], fields[1::3], fields[2::3], strict=False))
+        content = self.content(
+            blobs[path] for path, name, value in values if (name, value) == ("ident", "set")
+        )
+        filters = self._filters()
+
+        def converts(path: str, name: str, value: str) -> bool:
+            if name == "filter":
+                return value in filters
+            if name == "ident":
+                return value == "set" and bool(_ODD_IDENT.search(content.get(blobs[path].id, b"$Id:")))
+            return value.lower() not in ("unspecified", "unset", "utf-8", "utf8")
+
+        return {path for path, name, value in values if converts(path, name, value)}
+
+    def _filters(self) -> set[str]:
+        """The filters that do something to what git writes to disk."""
+        pattern = r"^filter\..*\.(smudge|process)$"
+        answer = _run_git(self.top, ("config", "-z", "--name-only", "--get-regexp", pattern), answers=(0, 1))
+        names = [os.fsdecode(name) for name in answer.split(b"\0")]
+        return {name.removeprefix("filter.").rpartition(".")[0] for name in names}
 
     def _tracked(self) -> Iterator[tuple[str, Blob]]:
         """Every path of the index once."""

@@ -321,6 +321,64 @@ def test_a_file_that_git_converts_on_checkout_is_named(branch, attribute, on_its
     assert reasons(selection).keys() == {"app.py", "tool"}
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "filter=nobody",
+        "filter",
+        "-filter",
+        "filter=only-on-the-way-in",
+        "working-tree-encoding=UTF-8",
+        "working-tree-encoding=utf8",
+        "ident",
+        "-ident",
+        "ident filter=nobody working-tree-encoding=utf-8",
+    ],
+)
+@pytest.mark.parametrize("keyword", ["", "# $Id$\nID = '$Id$'\n"])
+def test_an_edit_is_reviewed_where_git_converts_nothing_that_is_code(branch, attributes, keyword):
+    folder, git = branch
+    git("config", "filter.only-on-the-way-in.clean", "cat")
+    git("config", "filter.other.smudge", "cat")
+    write(folder, "app.py", f"{keyword}x = 2\n")
+    commit(git)
+    check_out_again(folder, git, f"*.py {attributes}\n")
+    on_disk = (folder / "app.py").read_text("utf-8")
+    assert (on_disk == f"{keyword}x = 2\n") == (
+        not keyword or "-ident" in attributes or "ident" not in attributes
+    )
+    for edit in ("", "y = 3\n"):
+        write(folder, "app.py", on_disk + edit)
+        selection = changed_files("main", folder)
+        assert [target.text for target in selection.targets] == [on_disk + edit]
+        assert not selection.not_reviewed
+
+
+@pytest.mark.parametrize(
+    ("keyword", "conversion"),
+    [
+        ("$Id:';print(x)#$", "ident"),
+        ("$Id: 0123';print(x)#$", "ident"),
+        (f"$Id: {'0' * 40}';print(x)#$", "ident"),
+        (f"$Id: {'0' * 40} ';print(x)#$", "ident"),
+        ("$Id:0123\\$", "ident"),
+        ("##", "filter=person"),
+        ("##", "filter=process"),
+    ],
+)
+def test_an_edit_is_named_where_git_may_have_converted_code(branch, keyword, conversion):
+    folder, git = branch
+    git("config", "filter.person.smudge", "cat")
+    git("config", "filter.process.process", "no-such-command")
+    write(folder, "app.py", f"x = '{keyword}'\n")
+    commit(git)
+    write(folder, ".gitattributes", f"*.py {conversion}\n")
+    git("add", ".gitattributes")
+    write(folder, "app.py", "x = 3\n")
+    selection = changed_files("main", folder)
+    assert "stage it or take the edit back" in reasons(selection)["app.py"]
+
+
 @pytest.mark.parametrize("tool", ["app.py", "tool"])
 def test_what_is_committed_is_reviewed_where_git_makes_of_it_on_disk_what_the_base_has(branch, tool):
     folder, git = branch
