@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -122,13 +123,9 @@ class Repository:
 
     def content(self, blobs: Iterable[Blob]) -> dict[str, bytes]:
         """The contents of these blobs by id, without those that are too large to review."""
-        ids = "".join(f"{id}\n" for id in dict.fromkeys(blob.id for blob in blobs)).encode()
-        sizes = self._git("cat-file", "--batch-check", stdin=ids).decode().splitlines()
-        if any(line.endswith(" missing") for line in sizes):
-            raise GitError(_LACKING)
-        small = [line.split()[0] for line in sizes if int(line.split()[2]) <= MAX_BYTES]
-        answer = self._git("cat-file", "--batch", stdin="".join(f"{id}\n" for id in small).encode())
-        return dict(_batch(answer))
+        with _Blobs(self.top) as kept:
+            content = {blob.id: kept.first_bytes(blob) for blob in blobs}
+        return {id: data for id, data in content.items() if len(data) <= MAX_BYTES}
 
     def changed_files(self, commit: str, named: Iterable[str] = ()) -> list[ChangedFile]:
         """The Python files that are not as they were in this commit, on disk or else in the index.
@@ -139,17 +136,9 @@ class Repository:
         """
         base, renamed, tracked = self.files(commit), self._renamed(commit), dict(self._tracked())
         algorithm = self._git("rev-parse", "--show-object-format").decode().strip()
-        tree = _WorkingTree(self.top, algorithm, tracked, base)
-        changed = []
-        for path in dict.fromkeys([*tracked, *named]):
-            try:
-                data = tree.changed_python(path)
-            except NotReviewable as error:
-                changed.append(ChangedFile(path, None, str(error)))
-            except OSError as error:
-                changed.append(ChangedFile(path, None, f"cannot be read ({error.strerror})"))
-            else:
-                changed += [ChangedFile(path, data)] if data is not None else []
+        with _Blobs(self.top) as kept:
+            tree = _WorkingTree(self.top, algorithm, tracked, base, kept)
+            changed = list(tree.changed(dict.fromkeys([*tracked, *named])))
         unlike = {
             file.path: tracked[file.path]
             for file in changed
@@ -242,13 +231,28 @@ class _WorkingTree:
         algorithm: str,
         tracked: Mapping[str, Blob],
         base: Mapping[str, Blob],
+        kept: _Blobs,
     ) -> None:
         self._top = top
         self._algorithm = algorithm
         self._tracked = tracked
         self._base = base
+        self._kept = kept
 
-    def changed_python(self, path: str) -> bytes | None:
+    def changed(self, paths: Iterable[str]) -> Iterator[ChangedFile]:
+        """Those of these files that are changed Python, or may be."""
+        for path in paths:
+            try:
+                data = self._changed_python(path)
+            except NotReviewable as error:
+                yield ChangedFile(path, None, str(error))
+            except OSError as error:
+                yield ChangedFile(path, None, f"cannot be read ({error.strerror})")
+            else:
+                if data is not None:
+                    yield ChangedFile(path, data)
+
+    def _changed_python(self, path: str) -> bytes | None:
         """The content of a changed Python file, None for any other. Raises NotReviewable, OSError.
 
         It is that of the index where the disk shows no change: a commit would take it.
@@ -293,7 +297,7 @@ class _WorkingTree:
         blob = self._changed_blob(path)
         if blob is None or self._is_on_disk(path, blob):
             return None
-        data = _first_bytes(self._top, blob, MAX_BYTES + 1)
+        data = self._kept.first_bytes(blob)
         if not _is_file(blob):
             self._check_link(path, data)
             return None
@@ -343,7 +347,7 @@ class _WorkingTree:
         was_python = (
             base is not None
             and _is_file(base)
-            and is_python(path, _first_bytes(self._top, base, _HEAD_BYTES))
+            and is_python(path, self._kept.first_bytes(base)[:_HEAD_BYTES])
         )
         if was_python or has_python_suffix(path) or (may_be_python(path) and self._leads_out(path, target)):
             raise NotReviewable("is a link, and what it leads to is not part of the change")
@@ -362,6 +366,52 @@ class _WorkingTree:
 
     def _id(self, data: bytes) -> str:
         return hashlib.new(self._algorithm, b"blob %d\0%b" % (len(data), data)).hexdigest()
+
+
+class _Blobs:
+    """What git keeps in a repository: one process reads it, and only after a large one another."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reader: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> _Blobs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def first_bytes(self, blob: Blob) -> bytes:
+        """The first MAX_BYTES + 1 bytes of a blob, which may be far larger. Raises GitError."""
+        reader = self._reader = self._reader or subprocess.Popen(
+            [*_GIT, "cat-file", "--batch"],
+            cwd=self._folder,
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert reader.stdin is not None and reader.stdout is not None
+        with suppress(OSError):  # It has ended, and so says nothing.
+            os.write(reader.stdin.fileno(), f"{blob.id}\n".encode())
+        match reader.stdout.readline().split():
+            case [_, _, length]:
+                size = int(length)
+            case _:
+                raise GitError(_LACKING)
+        data = reader.stdout.read(min(size, MAX_BYTES + 1))
+        if len(data) < min(size, MAX_BYTES + 1):
+            raise GitError(_LACKING)
+        if size > MAX_BYTES:
+            self._close()
+        else:
+            reader.stdout.read(1)  # A line break ends it.
+        return data
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            with self._reader:
+                self._reader = None
 
 
 def git_directory(folder: Path) -> Path | None:
@@ -437,30 +487,6 @@ def _records(answer: bytes) -> Iterator[tuple[list[str], str]]:
     for record in answer.split(b"\0")[:-1]:
         facts, _, path = record.partition(b"\t")
         yield facts.decode().split(), os.fsdecode(path)
-
-
-def _batch(answer: bytes) -> Iterator[tuple[str, bytes]]:
-    while answer:
-        head, _, rest = answer.partition(b"\n")
-        id, _, size = head.decode().split()
-        yield id, rest[: int(size)]
-        answer = rest[int(size) + 1 :]
-
-
-def _first_bytes(folder: Path, blob: Blob, count: int) -> bytes:
-    """So many bytes of a blob, which may be far larger; fewer if it is smaller. Raises GitError."""
-    with subprocess.Popen(
-        [*_GIT, "cat-file", "blob", blob.id],
-        cwd=folder,
-        env={**os.environ, **_ENVIRONMENT},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as git:
-        assert git.stdout is not None
-        data = git.stdout.read(count)
-    if git.returncode and len(data) < count:
-        raise GitError(_LACKING)
-    return data
 
 
 def _run_git(

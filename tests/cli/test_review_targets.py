@@ -405,6 +405,44 @@ def test_a_script_that_is_none_on_disk_because_git_converts_it_is_reviewed(branc
     assert (target.path, target.text) == ("tool", "#!/usr/bin/python\nx = 2\n")
 
 
+def test_files_that_are_others_on_disk_than_in_the_index_do_not_cost_a_process_each(
+    branch, monkeypatch, tmp_path
+):
+    folder, git = branch
+    assets = [folder / f"asset {number}.bin" for number in range(50)]
+    for pointer in ("before", "after"):
+        for path in assets:
+            path.write_text(f"{pointer} {path.name}\n", "utf-8")
+        commit(git)
+    for path in assets:
+        path.write_bytes(b"\0" * 9)
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("GIT_TRACE", str(trace))
+    assert not names(changed_files("HEAD~1", folder))
+    assert trace.read_text("utf-8").count("trace: built-in") < 25
+
+
+def test_a_script_in_the_index_is_found_among_blobs_of_any_size(branch):
+    folder, git = branch
+    contents = {
+        "large.bin": b"\0" * (MAX_BYTES + 100),
+        "large": b"#!/usr/bin/python\n" + b"#" * MAX_BYTES,
+        "largest.py": b"#" * MAX_BYTES,
+        "empty": b"",
+        "tool": b"#!/usr/bin/python\nx = 1\n",
+        "\u00e9.py": b"x = 2\n",
+    }
+    for name, data in contents.items():
+        write(folder, name, data)
+    commit(git)
+    for name in contents:
+        (folder / name).unlink()
+    selection = changed_files("main", folder)
+    texts = {target.path: target.text.encode() for target in selection.targets}
+    assert texts == {name: contents[name] for name in ("largest.py", "tool", "\u00e9.py")}
+    assert reasons(selection).keys() == {"large"}
+
+
 def test_a_file_is_unchanged_only_if_it_is_as_in_the_base_on_disk_and_in_the_index(branch):
     folder, git = branch
     states = {"base": "x = 1\n", "one": "x = 2\n", "other": "x = 3\n", "none": None}
