@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -34,8 +36,6 @@ _SETTINGS = {
     "core.attributesFile": os.devnull,
     "diff.orderFile": os.devnull,
     "diff.suppressBlankEmpty": "false",
-    # A branch can hold an ordinary folder that git would take for a repository, with settings of its own.
-    "safe.bareRepository": "explicit",
 }
 _GIT = (
     *("git", "--no-pager", "--no-replace-objects"),
@@ -53,9 +53,11 @@ _ENVIRONMENT = {
 
 _LACKING = "This repository lacks objects that the review needs, and none are fetched; review a full clone."
 _CONVERTED = (
-    "is not on disk as it is committed: "
-    "git converts it (see working-tree-encoding, ident and filter in .gitattributes)"
+    "differs from what is staged, and git may convert it "
+    "(see working-tree-encoding, ident and filter in .gitattributes): stage it or take the edit back"
 )
+# What git replaces on checkout in a file with the attribute ident, but for what git itself has put there.
+_ODD_IDENT = re.compile(rb"\$Id:(?! [0-9a-f]{40,64} \$)")
 
 if sys.platform == "win32":
     # Or Windows looks for git in the folder one stands in first, and a branch can hold a git.exe.
@@ -92,9 +94,7 @@ class Repository:
     """The git repository around a folder. Every method raises GitError where git does not answer."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.top = Path(os.fsdecode(self._git("rev-parse", "--show-toplevel").removesuffix(b"\n")))
-        self._folder = self.top
+        self.top = _found_by_git(folder, "--show-toplevel")
 
     def commit(self, revision: str) -> str:
         """The id of a commit; as that, it can no longer be taken for an option."""
@@ -117,41 +117,33 @@ class Repository:
         entries = _records(self._git("ls-tree", "-r", "-z", "--full-tree", commit))
         return {path: Blob(mode, id) for (mode, _, id), path in entries}
 
+    def names(self, commits: Iterable[str]) -> set[str]:
+        """The path of every file of the index and of these commits, from the top."""
+        return {path for path, _ in self._tracked()}.union(*map(self.files, commits))
+
     def content(self, blobs: Iterable[Blob]) -> dict[str, bytes]:
         """The contents of these blobs by id, without those that are too large to review."""
-        ids = "".join(f"{id}\n" for id in dict.fromkeys(blob.id for blob in blobs)).encode()
-        sizes = self._git("cat-file", "--batch-check", stdin=ids).decode().splitlines()
-        if any(line.endswith(" missing") for line in sizes):
-            raise GitError(_LACKING)
-        small = [line.split()[0] for line in sizes if int(line.split()[2]) <= MAX_BYTES]
-        answer = self._git("cat-file", "--batch", stdin="".join(f"{id}\n" for id in small).encode())
-        return dict(_batch(answer))
+        with _Blobs(self.top) as kept:
+            content = {blob.id: kept.first_bytes(blob) for blob in blobs}
+        return {id: data for id, data in content.items() if len(data) <= MAX_BYTES}
 
     def changed_files(self, commit: str, named: Iterable[str] = ()) -> list[ChangedFile]:
         """The Python files that are not as they were in this commit, on disk or else in the index.
 
         Links, submodules and special files that may hold Python are among them, with the reason why they are not
-        reviewed, and so are files that git converts on checkout. Files that the index does not have are not, but for
-        those that are `named`, by path from the top.
+        reviewed, and so are files that git may have converted on checkout. Files that the index does not have are not,
+        but for those that are `named`, by path from the top.
         """
         base, renamed, tracked = self.files(commit), self._renamed(commit), dict(self._tracked())
         algorithm = self._git("rev-parse", "--show-object-format").decode().strip()
-        tree = _WorkingTree(self.top, algorithm, tracked, base)
-        changed = []
-        for path in dict.fromkeys([*tracked, *named]):
-            try:
-                data = tree.changed_python(path)
-            except NotReviewable as error:
-                changed.append(ChangedFile(path, None, str(error)))
-            except OSError as error:
-                changed.append(ChangedFile(path, None, f"cannot be read ({error.strerror})"))
-            else:
-                changed += [ChangedFile(path, data)] if data is not None else []
-        unlike = [
-            file.path
+        with _Blobs(self.top) as kept:
+            tree = _WorkingTree(self.top, algorithm, tracked, base, kept)
+            changed = list(tree.changed(dict.fromkeys([*tracked, *named])))
+        unlike = {
+            file.path: tracked[file.path]
             for file in changed
             if file.data is not None and tree.index_differs(file.path, file.data)
-        ]
+        }
         converted = self._converted(unlike)
         changed = [
             ChangedFile(file.path, None, _CONVERTED) if file.path in converted else file for file in changed
@@ -188,16 +180,35 @@ class Repository:
         fields = [os.fsdecode(field) for field in answer.split(b"\0")]
         return dict(zip(fields[2::3], fields[1::3], strict=False))
 
-    def _converted(self, paths: Collection[str]) -> set[str]:
-        """Those of these files that git writes to disk with other bytes than it has, by an attribute of the branch."""
+    def _converted(self, blobs: Mapping[str, Blob]) -> set[str]:
+        """Those of these files of which git may write other code to disk than it has, by an attribute of the branch."""
         # The attributes of the index: a file of attributes can itself be one that git converts.
         answer = self._git(
             *("check-attr", "--cached", "-z", "--stdin", "working-tree-encoding", "ident", "filter"),
-            stdin=b"".join(os.fsencode(path) + b"\0" for path in paths),
+            stdin=b"".join(os.fsencode(path) + b"\0" for path in blobs),
         )
         fields = [os.fsdecode(field) for field in answer.split(b"\0")]
-        values = zip(fields[::3], fields[2::3], strict=False)
-        return {path for path, value in values if value not in ("unspecified", "unset")}
+        values = list(zip(fields[::3], fields[1::3], fields[2::3], strict=False))
+        content = self.content(
+            blobs[path] for path, name, value in values if (name, value) == ("ident", "set")
+        )
+        filters = self._filters()
+
+        def converts(path: str, name: str, value: str) -> bool:
+            if name == "filter":
+                return value in filters
+            if name == "ident":
+                return value == "set" and bool(_ODD_IDENT.search(content.get(blobs[path].id, b"$Id:")))
+            return value.lower() not in ("unspecified", "unset", "utf-8", "utf8")
+
+        return {path for path, name, value in values if converts(path, name, value)}
+
+    def _filters(self) -> set[str]:
+        """The filters that do something to what git writes to disk."""
+        pattern = r"^filter\..*\.(smudge|process)$"
+        answer = _run_git(self.top, ("config", "-z", "--name-only", "--get-regexp", pattern), answers=(0, 1))
+        names = [os.fsdecode(name) for name in answer.split(b"\0")]
+        return {name.removeprefix("filter.").rpartition(".")[0] for name in names}
 
     def _tracked(self) -> Iterator[tuple[str, Blob]]:
         """Every path of the index once."""
@@ -208,7 +219,7 @@ class Repository:
                 yield path, Blob(mode, id)
 
     def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        return _run_git(self._folder, arguments, stdin)
+        return _run_git(self.top, arguments, stdin)
 
 
 class _WorkingTree:
@@ -220,13 +231,28 @@ class _WorkingTree:
         algorithm: str,
         tracked: Mapping[str, Blob],
         base: Mapping[str, Blob],
+        kept: _Blobs,
     ) -> None:
         self._top = top
         self._algorithm = algorithm
         self._tracked = tracked
         self._base = base
+        self._kept = kept
 
-    def changed_python(self, path: str) -> bytes | None:
+    def changed(self, paths: Iterable[str]) -> Iterator[ChangedFile]:
+        """Those of these files that are changed Python, or may be."""
+        for path in paths:
+            try:
+                data = self._changed_python(path)
+            except NotReviewable as error:
+                yield ChangedFile(path, None, str(error))
+            except OSError as error:
+                yield ChangedFile(path, None, f"cannot be read ({error.strerror})")
+            else:
+                if data is not None:
+                    yield ChangedFile(path, data)
+
+    def _changed_python(self, path: str) -> bytes | None:
         """The content of a changed Python file, None for any other. Raises NotReviewable, OSError.
 
         It is that of the index where the disk shows no change: a commit would take it.
@@ -271,7 +297,7 @@ class _WorkingTree:
         blob = self._changed_blob(path)
         if blob is None or self._is_on_disk(path, blob):
             return None
-        data = _first_bytes(self._top, blob, MAX_BYTES + 1)
+        data = self._kept.first_bytes(blob)
         if not _is_file(blob):
             self._check_link(path, data)
             return None
@@ -321,7 +347,7 @@ class _WorkingTree:
         was_python = (
             base is not None
             and _is_file(base)
-            and is_python(path, _first_bytes(self._top, base, _HEAD_BYTES))
+            and is_python(path, self._kept.first_bytes(base)[:_HEAD_BYTES])
         )
         if was_python or has_python_suffix(path) or (may_be_python(path) and self._leads_out(path, target)):
             raise NotReviewable("is a link, and what it leads to is not part of the change")
@@ -342,13 +368,75 @@ class _WorkingTree:
         return hashlib.new(self._algorithm, b"blob %d\0%b" % (len(data), data)).hexdigest()
 
 
+class _Blobs:
+    """What git keeps in a repository: one process reads it, and only after a large one another."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reader: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> _Blobs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def first_bytes(self, blob: Blob) -> bytes:
+        """The first MAX_BYTES + 1 bytes of a blob, which may be far larger. Raises GitError."""
+        reader = self._reader = self._reader or subprocess.Popen(
+            [*_GIT, "cat-file", "--batch"],
+            cwd=self._folder,
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert reader.stdin is not None and reader.stdout is not None
+        with suppress(OSError):  # It has ended, and so says nothing.
+            os.write(reader.stdin.fileno(), f"{blob.id}\n".encode())
+        match reader.stdout.readline().split():
+            case [_, _, length]:
+                size = int(length)
+            case _:
+                raise GitError(_LACKING)
+        data = reader.stdout.read(min(size, MAX_BYTES + 1))
+        if len(data) < min(size, MAX_BYTES + 1):
+            raise GitError(_LACKING)
+        if size > MAX_BYTES:
+            self._close()
+        else:
+            reader.stdout.read(1)  # A line break ends it.
+        return data
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            with self._reader:
+                self._reader = None
+
+
 def git_directory(folder: Path) -> Path | None:
     """The directory in which git keeps the repository around a folder, one for all its worktrees; None outside of any."""
     try:
-        answer = _run_git(folder, ("rev-parse", "--git-common-dir"))
+        return (folder / _found_by_git(folder, "--git-common-dir")).resolve()
     except GitError:
         return None
-    return (folder / os.fsdecode(answer.removesuffix(b"\n"))).resolve()
+
+
+def _found_by_git(folder: Path, what: str) -> Path:
+    """A path that git finds for a folder. Raises GitError also where a branch may have made up what git finds."""
+
+    def ask(what: str) -> Path:
+        return Path(os.fsdecode(_run_git(folder, ("rev-parse", what)).removesuffix(b"\n")))
+
+    # A branch can hold an ordinary folder that git takes for a bare repository, with settings of its own. A real .git
+    # is never around the folder under review. Git's own safe.bareRepository would not do: it is unknown before 2.38.
+    directory, here = ask("--absolute-git-dir"), folder.resolve()
+    if any(around.samefile(directory) for around in (here, *here.parents)):
+        raise GitError(
+            "Git takes this folder for a part of a bare repository, which a branch may have made up; "
+            "go to the top of the repository under review."
+        )
+    return ask(what)
 
 
 def difference(before: str, after: str, *, context: int = 3) -> str:
@@ -399,30 +487,6 @@ def _records(answer: bytes) -> Iterator[tuple[list[str], str]]:
     for record in answer.split(b"\0")[:-1]:
         facts, _, path = record.partition(b"\t")
         yield facts.decode().split(), os.fsdecode(path)
-
-
-def _batch(answer: bytes) -> Iterator[tuple[str, bytes]]:
-    while answer:
-        head, _, rest = answer.partition(b"\n")
-        id, _, size = head.decode().split()
-        yield id, rest[: int(size)]
-        answer = rest[int(size) + 1 :]
-
-
-def _first_bytes(folder: Path, blob: Blob, count: int) -> bytes:
-    """So many bytes of a blob, which may be far larger; fewer if it is smaller. Raises GitError."""
-    with subprocess.Popen(
-        [*_GIT, "cat-file", "blob", blob.id],
-        cwd=folder,
-        env={**os.environ, **_ENVIRONMENT},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as git:
-        assert git.stdout is not None
-        data = git.stdout.read(count)
-    if git.returncode and len(data) < count:
-        raise GitError(_LACKING)
-    return data
 
 
 def _run_git(

@@ -12,7 +12,8 @@ from pathlib import PurePath
 MAX_BYTES = 1_000_000
 SUFFIXES = (".py", ".pyw", ".pyi")
 
-_SHEBANG = re.compile(rb"#!.*\b(python|pypy|uv|pipx)")
+# A word of the line is the interpreter's name: it is the program, or what env, nice or poetry is to run.
+_SHEBANG = re.compile(rb"""#!(?:.*[ \t/\\"'])?(?:(?:python|pypy)[^\s/\\"']*|uvx?|pipx)(?=["'\s]|$)""")
 _CODING_LINE = re.compile(rb"(?:[ \t\f]*(?:#[^\n]*)?\n)?[ \t\f]*#[^\n]*?coding[:=][ \t]*[-\w.]+")
 # In an encoding that reads these as anything else, a comment can hold a line break and code after it.
 _PLAIN = rb"\n \x41 \u0041 +AEE- ~{ =41"

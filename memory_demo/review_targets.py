@@ -113,16 +113,20 @@ def changed_files(
 
 
 def _wanted(only: Sequence[Path], repository: Repository, commits: Sequence[str]) -> set[str]:
-    """What a person names, by path from the top. What is not on disk any more is in one of the commits."""
-    wanted = {_from_top(path, repository): path for path in only}
-    for path in wanted.values():
-        _check_file(path)
-    gone = {name: path for name, path in wanted.items() if not (path.exists() or path.is_symlink())}
-    known = {name for commit in commits if gone for name in repository.files(commit)}
-    for name, path in gone.items():
+    """What a person names, by path from the top. What git knows may be anything on disk by now, or gone from it."""
+    known = repository.names(commits) if only else set()
+    spelled = {os.path.normcase(name): name for name in known}
+    wanted = set()
+    for path in only:
+        name = _from_top(path, repository)
         if name not in known:
-            raise CommandError(f"There is no file {path}.")
-    return set(wanted)
+            name = spelled.get(os.path.normcase(name), name)
+        if name not in known:
+            _check_file(path)
+            if not (path.exists() or path.is_symlink()):
+                raise CommandError(f"There is no file {path}.")
+        wanted.add(name)
+    return wanted
 
 
 def _from_top(path: Path, repository: Repository) -> str:

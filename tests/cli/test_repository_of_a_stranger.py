@@ -144,16 +144,43 @@ def test_git_is_no_program_of_the_branch(repository, monkeypatch):
     assert [target.path for target in changed_files("HEAD", folder).targets] == ["app.py"]
 
 
-def test_a_folder_of_a_branch_is_no_repository_with_settings_of_its_own(stranger, canary, clone):
+@pytest.mark.parametrize("below", ["src", "src/deep"])
+@pytest.mark.parametrize("worktree", [".", "..", "deep"])
+def test_a_folder_of_a_branch_is_no_repository_with_settings_of_its_own(
+    stranger, canary, clone, below, worktree
+):
     folder, id = stranger("HEAD~2:app.py")
-    subprocess.run(["git", "config", "core.worktree", "."], cwd=folder, check=True)
+    subprocess.run(["git", "config", "core.worktree", worktree], cwd=folder, check=True)
     shutil.rmtree(folder / ".git" / "hooks")
     kept = [path for path in (folder / ".git").rglob("*") if path.is_file()]
-    inside = clone({f"src/{path.relative_to(folder / '.git')}": path.read_bytes() for path in kept}) / "src"
+    files = {f"src/{path.relative_to(folder / '.git')}": path.read_bytes() for path in kept}
+    inside = clone({**files, "src/deep/app.py": b"x = 1\n"}) / below
     assert git_runs_the_command(inside, id, canary)
     with pytest.raises(CommandError, match="bare repository"):
         changed_files("HEAD~2", inside)
     assert not canary.exists()
+
+
+def test_a_folder_of_a_branch_does_not_hide_the_change_as_a_repository_that_has_none(repository, clone):
+    folder, git = repository
+    git("commit", "--allow-empty", "--message", "A change")
+    git("config", "core.worktree", ".")
+    kept = {path for path in (folder / ".git").rglob("*") if path.is_file()}
+    inside = clone({f"src/{path.relative_to(folder / '.git')}": path.read_bytes() for path in kept}) / "src"
+    assert Path(answer(inside, "rev-parse", "--show-toplevel").strip()).samefile(inside)
+    with pytest.raises(CommandError, match="bare repository"):
+        changed_files("main", inside)
+
+
+def test_a_work_tree_in_a_bare_repository_of_ones_own_is_reviewed(repository, tmp_path, environment):
+    _, git = repository
+    git("commit", "--allow-empty", "--message", "A change")
+    git("clone", "--quiet", "--bare", ".", tmp_path / "bare.git")
+    inside = tmp_path / "bare.git" / "work"
+    git("--git-dir", tmp_path / "bare.git", "worktree", "add", "--quiet", "-b", "feature", inside)
+    (inside / "app.py").write_text("x = 1\n", "utf-8")
+    subprocess.run(["git", "add", "app.py"], cwd=inside, env=environment(), check=True)
+    assert [target.path for target in changed_files("main", inside).targets] == ["app.py"]
 
 
 def test_a_folder_of_a_branch_does_not_choose_another_repository_and_its_memory(repository, clone):

@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import ntpath
 import os
 import subprocess
 import sys
@@ -152,6 +153,59 @@ def test_what_git_says_has_changed_may_be_named_and_what_it_does_not_track_is_ne
         assert not names(changed_files("main", folder, [folder / name]))
 
 
+def test_names_of_a_diff_that_are_directories_or_gone_take_no_other_file_along(branch):
+    folder, git = branch
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    first, second = head, head[::-1]
+    git("switch", "--quiet", "main")
+    for name in ("docs/v1/a.md", "docs/v2/a.md", "gone.py"):
+        write(folder, name)
+    write(folder, "tools", b"#!/usr/bin/python\n")
+    link(folder / "docs" / "latest", "v1")
+    git("add", "--all")
+    git("update-index", "--add", "--cacheinfo", f"160000,{first},vendor/lib")
+    git("commit", "--message", "Before")
+    git("switch", "--quiet", "feature")
+    git("reset", "--quiet", "--hard", "main")
+    (folder / "vendor" / "lib").mkdir(parents=True, exist_ok=True)
+    for name in ("gone.py", "tools", "docs/latest"):
+        (folder / name).unlink()
+    write(folder, "tools/__init__.py")
+    link(folder / "docs" / "latest", "v2")
+    for name in ("app.py", "staged.py"):
+        write(folder, name)
+    git("add", "--all")
+    git("update-index", "--cacheinfo", f"160000,{second},vendor/lib")
+    answer = subprocess.run(
+        ["git", "diff", "--cached", "--name-only", "main"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    listed = answer.stdout.split()
+    directories = {"vendor/lib", "docs/latest", "tools"}
+    assert {name for name in listed if (folder / name).is_dir()} == directories
+    (folder / "staged.py").unlink()
+    for only in ([], [folder / name for name in listed]):
+        selection = changed_files("main", folder, only)
+        assert names(selection) == {"app.py", "staged.py", "tools/__init__.py"}
+        assert reasons(selection).keys() == {"vendor/lib"}
+    with pytest.raises(CommandError, match="not a file"):
+        changed_files("main", folder, [folder / "vendor"])
+
+
+def test_a_name_is_that_of_a_tracked_file_where_the_system_takes_them_for_the_same(branch, monkeypatch):
+    folder, _ = branch
+    write(folder, "app.py")
+    with monkeypatch.context() as windows:
+        windows.setattr(os.path, "normcase", ntpath.normcase)
+        [target] = changed_files("main", folder, [folder / "App.py"]).targets
+    assert (target.path, target.base) == ("app.py", "x = 1\n")
+
+
 def test_an_untracked_file_that_is_named_is_looked_at_as_a_tracked_one(branch, tmp_path):
     folder, git = branch
     for name in ("odd.py", "generated.py", "app.pyi"):
@@ -267,6 +321,64 @@ def test_a_file_that_git_converts_on_checkout_is_named(branch, attribute, on_its
     assert reasons(selection).keys() == {"app.py", "tool"}
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "filter=nobody",
+        "filter",
+        "-filter",
+        "filter=only-on-the-way-in",
+        "working-tree-encoding=UTF-8",
+        "working-tree-encoding=utf8",
+        "ident",
+        "-ident",
+        "ident filter=nobody working-tree-encoding=utf-8",
+    ],
+)
+@pytest.mark.parametrize("keyword", ["", "# $Id$\nID = '$Id$'\n"])
+def test_an_edit_is_reviewed_where_git_converts_nothing_that_is_code(branch, attributes, keyword):
+    folder, git = branch
+    git("config", "filter.only-on-the-way-in.clean", "cat")
+    git("config", "filter.other.smudge", "cat")
+    write(folder, "app.py", f"{keyword}x = 2\n")
+    commit(git)
+    check_out_again(folder, git, f"*.py {attributes}\n")
+    on_disk = (folder / "app.py").read_text("utf-8")
+    assert (on_disk == f"{keyword}x = 2\n") == (
+        not keyword or "-ident" in attributes or "ident" not in attributes
+    )
+    for edit in ("", "y = 3\n"):
+        write(folder, "app.py", on_disk + edit)
+        selection = changed_files("main", folder)
+        assert [target.text for target in selection.targets] == [on_disk + edit]
+        assert not selection.not_reviewed
+
+
+@pytest.mark.parametrize(
+    ("keyword", "conversion"),
+    [
+        ("$Id:';print(x)#$", "ident"),
+        ("$Id: 0123';print(x)#$", "ident"),
+        (f"$Id: {'0' * 40}';print(x)#$", "ident"),
+        (f"$Id: {'0' * 40} ';print(x)#$", "ident"),
+        ("$Id:0123\\$", "ident"),
+        ("##", "filter=person"),
+        ("##", "filter=process"),
+    ],
+)
+def test_an_edit_is_named_where_git_may_have_converted_code(branch, keyword, conversion):
+    folder, git = branch
+    git("config", "filter.person.smudge", "cat")
+    git("config", "filter.process.process", "no-such-command")
+    write(folder, "app.py", f"x = '{keyword}'\n")
+    commit(git)
+    write(folder, ".gitattributes", f"*.py {conversion}\n")
+    git("add", ".gitattributes")
+    write(folder, "app.py", "x = 3\n")
+    selection = changed_files("main", folder)
+    assert "stage it or take the edit back" in reasons(selection)["app.py"]
+
+
 @pytest.mark.parametrize("tool", ["app.py", "tool"])
 def test_what_is_committed_is_reviewed_where_git_makes_of_it_on_disk_what_the_base_has(branch, tool):
     folder, git = branch
@@ -291,6 +403,44 @@ def test_a_script_that_is_none_on_disk_because_git_converts_it_is_reviewed(branc
     check_out_again(folder, git, "tool working-tree-encoding=UTF-16\n")
     [target] = changed_files("main", folder).targets
     assert (target.path, target.text) == ("tool", "#!/usr/bin/python\nx = 2\n")
+
+
+def test_files_that_are_others_on_disk_than_in_the_index_do_not_cost_a_process_each(
+    branch, monkeypatch, tmp_path
+):
+    folder, git = branch
+    assets = [folder / f"asset {number}.bin" for number in range(50)]
+    for pointer in ("before", "after"):
+        for path in assets:
+            path.write_text(f"{pointer} {path.name}\n", "utf-8")
+        commit(git)
+    for path in assets:
+        path.write_bytes(b"\0" * 9)
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("GIT_TRACE", str(trace))
+    assert not names(changed_files("HEAD~1", folder))
+    assert trace.read_text("utf-8").count("trace: built-in") < 25
+
+
+def test_a_script_in_the_index_is_found_among_blobs_of_any_size(branch):
+    folder, git = branch
+    contents = {
+        "large.bin": b"\0" * (MAX_BYTES + 100),
+        "large": b"#!/usr/bin/python\n" + b"#" * MAX_BYTES,
+        "largest.py": b"#" * MAX_BYTES,
+        "empty": b"",
+        "tool": b"#!/usr/bin/python\nx = 1\n",
+        "\u00e9.py": b"x = 2\n",
+    }
+    for name, data in contents.items():
+        write(folder, name, data)
+    commit(git)
+    for name in contents:
+        (folder / name).unlink()
+    selection = changed_files("main", folder)
+    texts = {target.path: target.text.encode() for target in selection.targets}
+    assert texts == {name: contents[name] for name in ("largest.py", "tool", "\u00e9.py")}
+    assert reasons(selection).keys() == {"large"}
 
 
 def test_a_file_is_unchanged_only_if_it_is_as_in_the_base_on_disk_and_in_the_index(branch):
@@ -433,11 +583,25 @@ OTHER_SUFFIXES = {"tool-1.2", "job.cgi", "run.sh", "notes.txt"}
         (b"#! /opt/python3.12/bin/python -I\nimport os\n", True),
         (b"#!/usr/bin/env -S uv run --script\nimport os\n", True),
         (b"#!/usr/bin/env pypy3\r\nimport os\r\n", True),
+        (b"#!python\nimport os\n", True),
+        (b"#! C:\\Python\\pythonw.exe -u\r\nimport os\r\n", True),
+        (b"#!/usr/bin/env -S -u HOME PYTHONPATH=lib python3.12 -u\nimport os\n", True),
+        (b"#!/usr/bin/env -S 'python3' -u\nimport os\n", True),
+        (b"#!/usr/bin/env -S uvx --from black python\nimport os\n", True),
+        (b"#!/usr/bin/env -S pipx run\nimport os\n", True),
+        (b"#!/usr/bin/env -S poetry run python\nimport os\n", True),
         (b"# -*- coding: utf-8 -*-\nimport os\n", True),
         (b"\n# vim: set fileencoding=utf-8 :\nimport os\n", True),
         (b"\r# coding: utf-8\rimport os\r", True),
         (b"\xef\xbb\xbf# coding: utf-8\nimport os\n", True),
         (b"#!/bin/sh\necho python\n", False),
+        (b"#!/bin/sh\npython\n", False),
+        (b"#!\npython\n", False),
+        (b"#!/bin/bash -uv\nset\n", False),
+        (b"#!/usr/bin/env -S uvicorn app:app\n", False),
+        (b"#!/opt/uv/bin/bash\n", False),
+        (b"#!/opt/python3.12/bin/node\n", False),
+        (b"#!/opt/uv-tools/sh --pipx\n", False),
         (b"All about python\ncoding: none\n", False),
         (b"", False),
         (b"\x7fELF\x00\x00", False),
