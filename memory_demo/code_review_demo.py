@@ -23,6 +23,7 @@ if not __package__:  # run as a file: imports are found from the repository root
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from memory_demo.assistant import CONTEXT_MANAGEMENT, SMALL_CONTEXT, CodeReviewAssistant
+from memory_demo.command_error import CommandError
 from memory_demo.console import STAND_IN, OutputError, api_errors, connect_reviewer, memory_handler, say
 from memory_demo.memory_command import add_memory_parser, as_listed
 from memory_demo.memory_location import MemoryLocation, default_memory
@@ -30,7 +31,6 @@ from memory_demo.memory_moving import run_copy
 from memory_demo.memory_view import memory_tree, read_notes
 from memory_demo.review_command import add_review_parser
 from memory_demo.review_report import Review, total_cost
-from memory_demo.review_targets import CommandError
 from memory_stores.protocol import StoreError
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from memory_demo.assistant import CodeReviewAssistant, guarded_memory
+from memory_demo.command_error import CommandError
 from memory_demo.narration import story
 from memory_demo.review_report import printable
-from memory_demo.review_targets import CommandError
 
 if TYPE_CHECKING:
     from memory_demo.demo_helpers import Turn

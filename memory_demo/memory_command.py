@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memory_demo.assistant import guarded_memory
+from memory_demo.command_error import CommandError
 from memory_demo.console import memory_handler, say
 from memory_demo.memory_moving import add_moving_actions
 from memory_demo.memory_view import as_proposed, memory_tree, read_notes
-from memory_demo.review_targets import CommandError
 from memory_stores import Version
 from memory_stores.history import HistoryError
 from memory_stores.proposals import ProposalError, digest_of

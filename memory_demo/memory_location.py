@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from memory_demo.git_change import git_directory
-from memory_demo.review_targets import CommandError
+from memory_demo.command_error import CommandError
+from memory_demo.git import git_directory
 
 if TYPE_CHECKING:
     from memory_stores import FileStore, PostgresStore

@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from memory_demo.command_error import CommandError
 from memory_demo.console import say
 from memory_demo.memory_location import MemoryLocation, postgres_store_class
-from memory_demo.review_targets import CommandError
 
 if TYPE_CHECKING:
     from memory_stores import VersionedStore

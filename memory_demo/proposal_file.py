@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from memory_demo.review_targets import CommandError
+from memory_demo.command_error import CommandError
 from memory_stores.proposals import ProposedFile, changed_since, digest_of
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memory_demo.assistant import guarded_memory
+from memory_demo.command_error import CommandError
 from memory_demo.console import connect_reviewer, say, writing
 from memory_demo.memory_view import as_proposed
 from memory_demo.review_report import Report, as_document, as_json, as_name, counted, printable
 from memory_demo.review_run import Outcome, carry_out
-from memory_demo.review_targets import CommandError, Selection, Target, changed_files, named_files
+from memory_demo.review_targets import Selection, Target, changed_files, named_files
 
 if TYPE_CHECKING:
     from rich.console import Console

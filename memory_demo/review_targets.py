@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from memory_demo.git_change import ChangedFile, GitError, Repository
+from memory_demo.command_error import CommandError
+from memory_demo.git import GitError
+from memory_demo.git_change import Repository
 from memory_demo.python_source import MAX_BYTES, NotReviewable, is_python, source_text
+from memory_demo.working_tree import ChangedFile
 
 SETTINGS_FILE = "pyproject.toml"
 _TABLE = "[tool.memory-review]"
-
-
-class CommandError(Exception):
-    """What ends a command; the message is one sentence for the person who gave it."""
 
 
 @dataclass(frozen=True)

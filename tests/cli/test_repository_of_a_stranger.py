@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from memory_demo.command_error import CommandError
 from memory_demo.memory_location import default_memory
-from memory_demo.review_targets import CommandError, changed_files
+from memory_demo.review_targets import changed_files
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memory_demo.command_error import CommandError
 from memory_demo.git_change import unchanged_lines
 from memory_demo.python_source import MAX_BYTES, NotReviewable, source_text
-from memory_demo.review_targets import CommandError, changed_files, named_files
+from memory_demo.review_targets import changed_files, named_files
 
 BUG = b"import os\n\nos.system(input())\n"
 # Windows has no such names.

@@ -3,8 +3,8 @@
 import pytest
 
 from memory_demo.code_review_demo import main
+from memory_demo.command_error import CommandError
 from memory_demo.memory_location import MemoryLocation
-from memory_demo.review_targets import CommandError
 from memory_tool import MemoryToolHandler
 
 SECRET = "canary-51aa"
