@@ -476,10 +476,10 @@ def _snippet(text: str, position: int, room: int) -> str:
     line = text.count("\n", 0, position) + 1
     first, last = max(1, line - 2), line + 2
     start = _start_of_line(text, "\n", first)
-    page = _page(text[start:], first, last, room)
+    page = _page(text[start : start + room], first, last, room)
     if first + page.count("\n") < line:  # long lines before it leave no room for it
         first, start = line, text.rfind("\n", 0, position) + 1
-        page = _page(text[start:], first, last, room)
+        page = _page(text[start : start + room], first, last, room)
     following = first + page.count("\n") + 1
     end = start + len(page) - (following - first) * len("     1\t")
     if text[end : end + 1] not in ("", "\n") or (end < len(text) and following <= last):
