@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from memory_demo.demo_helpers import Turn
-from memory_demo.usage import Billed, billed
+from memory_demo.usage import Billed, billed, iterations
 
 PRICES_SOURCE = "https://platform.claude.com/docs/en/about-claude/pricing"
 PRICES_DATE = "2026-11-24"
@@ -52,17 +52,22 @@ def billed_for(turn: Turn) -> Billed:
 
 def cost(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for these turns as they were billed, cache reads and writes at their own prices."""
-    return sum(bill(billed_for(turn), tariff) for turn in turns)
+    return sum(bill(tokens, tariff) for tokens in _iterations(turns))
 
 
 def cost_without_cache(turns: Iterable[Turn], tariff: Tariff) -> float:
     """Dollars for the same turns if nothing had been cached."""
-    tokens = (billed_for(turn) for turn in turns)
-    return sum(bill(Billed(one.whole_input, 0, 0, one.output_tokens), tariff) for one in tokens)
+    plain = (Billed(one.whole_input, 0, 0, one.output_tokens) for one in _iterations(turns))
+    return sum(bill(tokens, tariff) for tokens in plain)
+
+
+def _iterations(turns: Iterable[Turn]) -> Iterator[Billed]:
+    for turn in turns:
+        yield from iterations(turn.response.usage.model_dump())
 
 
 def bill(tokens: Billed, tariff: Tariff) -> float:
-    """Dollars for one request. A cache write that lives for an hour costs twice its input."""
+    """Dollars for one iteration of an answer. A cache write that lives for an hour costs twice its input."""
     price = tariff.for_prompt(tokens.whole_input)
     for_an_hour = tokens.ephemeral_1h_input_tokens
     return (

@@ -23,7 +23,7 @@ import re
 import sys
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeGuard
@@ -51,6 +51,7 @@ AsyncRunnableTool = BetaAsyncFunctionTool[Any] | BetaAsyncBuiltinFunctionTool
 _SYNC = (BetaFunctionTool, BetaBuiltinFunctionTool)
 _ASYNC = (BetaAsyncFunctionTool, BetaAsyncBuiltinFunctionTool)
 Messages = list[dict[str, Any]]
+_PAUSED = ("pause_turn", "compaction")
 
 
 class Say(Protocol):
@@ -104,9 +105,10 @@ def request(
 
 
 def read_reply(response: BetaMessage) -> tuple[list[dict[str, Any]], list[ToolUse]]:
-    """A reply as it goes back, every block as it came, and the tool uses in it. A refused one must not go back.
+    """A reply as it goes back, every block as it came, and the tool uses to answer. A refused one must not go back.
 
-    What could not be sent again is mended: two uses with one id, an input that is no object.
+    What could not be sent again is mended: two uses with one id, an input that is no object. A reply that the API paused
+    has to stay last, so nothing in it is answered.
     """
     content: list[dict[str, Any]] = []
     uses: list[ToolUse] = []
@@ -118,7 +120,7 @@ def read_reply(response: BetaMessage) -> tuple[list[dict[str, Any]], list[ToolUs
             uses.append(ToolUse(new_id, block["name"], given))
             block |= {"id": new_id, "input": given if isinstance(given, dict) else {}}
         content.append(block)
-    return content, uses
+    return content, [] if response.stop_reason in _PAUSED else uses
 
 
 def tool_result(use: ToolUse, result: object, is_error: bool = False) -> dict[str, Any]:
@@ -132,15 +134,14 @@ def tool_result(use: ToolUse, result: object, is_error: bool = False) -> dict[st
 
 def append_turn(messages: Messages, turn: Turn) -> None:
     """Add the reply, and the results in one user message. An empty reply is left out: it cannot be sent again."""
-    if turn.assistant_content:
-        messages.append({"role": "assistant", "content": turn.assistant_content})
-    if turn.tool_results:
-        messages.append({"role": "user", "content": turn.tool_results})
+    new = [("assistant", turn.assistant_content), ("user", turn.tool_results)]
+    # In one step, as an interrupt between the two would leave tool uses without results.
+    messages.extend([{"role": role, "content": content} for role, content in new if content])
 
 
 def goes_on(turn: Turn) -> bool:
     """Whether the next request follows at once: tools have run, or the API paused a reply that is not finished."""
-    if turn.response.stop_reason in ("pause_turn", "compaction"):
+    if turn.response.stop_reason in _PAUSED:
         return bool(turn.assistant_content)
     return _ended_by_itself(turn.response) and bool(turn.tool_results)
 
@@ -176,7 +177,9 @@ class Turn(_Turn):
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tool uses of this turn with their results, in order."""
+        """The tool uses of this turn with their results, in order; none where the API paused."""
+        if not self.tool_results:
+            return ()
         uses = (block for block in self.assistant_content if block["type"] == "tool_use")
         return tuple(
             ToolCall(use["name"], use["input"], result["content"], result.get("is_error", False))
@@ -544,12 +547,14 @@ def plain(value: object) -> Any:
         return value
     if isinstance(value, pydantic.BaseModel):
         left_out = getattr(value, "__api_exclude__", None)
+        # Of the SDK's objects, what the API did not send must not go back. A tool's own are sent whole.
+        unset = isinstance(value, anthropic.BaseModel)
         value = value.model_dump(
-            mode="json", by_alias=True, exclude_unset=True, exclude=left_out, warnings=False
+            mode="json", by_alias=True, exclude_unset=unset, exclude=left_out, warnings=False
         )
     if isinstance(value, Mapping):
         return {plain(str(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, bytes):
+    if isinstance(value, Sequence | Set | ValuesView | Iterator) and not isinstance(value, bytes):
         return [plain(item) for item in value]
     return plain(str(value))
 

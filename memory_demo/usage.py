@@ -22,10 +22,15 @@ class Billed(NamedTuple):
 
 
 def billed(usage: Mapping[str, Any]) -> Billed:
-    """The tokens of a `usage` as JSON, all iterations of the answer together.
+    """The tokens of a `usage` as JSON, all iterations of the answer together."""
+    return Billed(*map(sum, zip(*iterations(usage), strict=True)))
+
+
+def iterations(usage: Mapping[str, Any]) -> list[Billed]:
+    """The tokens of each iteration of an answer: each has a prompt of its own, and so a price.
 
     Recorded: where there are `iterations`, the figures on top are the last one's alone. With compaction that is the
     answer without the summary, 220 tokens on top where 55,416 are billed.
     """
     parts = [{**part, **(part.get("cache_creation") or {})} for part in usage.get("iterations") or [usage]]
-    return Billed(*(sum(part.get(name) or 0 for part in parts) for name in Billed._fields))
+    return [Billed(*(part.get(name) or 0 for name in Billed._fields)) for part in parts]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from memory_demo.costs import TARIFFS, Tariff, bill
 from memory_demo.live.recordings import COSTS, append, read
 from memory_demo.offline.tokens import count_input
-from memory_demo.usage import Billed, billed
+from memory_demo.usage import Billed, iterations
 
 # Estimates of a prompt may be too low by so much before a budget is overdrawn.
 MARGIN = 1.25
@@ -72,7 +72,7 @@ class Budget:
 
 def cost(model: str, usage: Mapping[str, Any]) -> float:
     """Dollars for an answer, every iteration of it."""
-    return bill(billed(usage), _tariff(model))
+    return sum(bill(tokens, _tariff(model)) for tokens in iterations(usage))
 
 
 def worst_cost(request: Mapping[str, Any]) -> float:

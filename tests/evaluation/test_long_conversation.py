@@ -238,3 +238,9 @@ def test_a_cache_write_costs_what_the_price_list_says_for_its_lifetime(ttl, doll
     assert written > 20_000
     rest = usage.input_tokens * price.input + usage.output_tokens * price.output
     assert cost([Turn(response, [], [])], TARIFFS[model]) == pytest.approx((written * dollars + rest) / 1e6)
+
+
+def test_an_iteration_pays_for_a_long_prompt_if_its_own_is_long():
+    """Two prompts below the threshold of 100,000 tokens, which together are above it."""
+    record = turn(uncached=50_000, iterations={"input_tokens": 60_000})
+    assert cost([record], TARIFFS["claude-haiku-5-5"]) == pytest.approx(110_000 * 0.10 / 1e6)

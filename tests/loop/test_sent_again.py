@@ -1,9 +1,12 @@
 """Whatever a tool does or a model asks for, the conversation can be sent again: the strict stand-in takes it."""
 
+import contextlib
 import copy
 import json
 import logging
 
+import pandas
+import pydantic
 import pytest
 from anthropic import beta_tool
 from anthropic.lib.tools import ToolError
@@ -200,6 +203,46 @@ def test_a_reply_that_the_api_paused_goes_on(converse, stream, reason):
     messages = copy.deepcopy(ASKED)
     converse(wire, messages, stream=stream)
     assert wire.requests[1]["messages"] == [*ASKED, {"role": "assistant", "content": [text("Half")]}]
+
+
+@pytest.mark.parametrize("reason", ["pause_turn", "compaction"])
+def test_a_tool_use_in_a_paused_reply_is_not_answered(converse, stream, reason):
+    """The SDK's own runner sends such a reply back as the last message, and runs nothing."""
+    wire = Wire(message(text("Half"), use("act", {}), stop_reason=reason), DONE)
+    messages = copy.deepcopy(ASKED)
+    converse(wire, messages, tools=[tool_that(lambda: "ran")], stream=stream)
+    assert [entry["role"] for entry in wire.requests[1]["messages"]] == ["user", "assistant"]
+
+
+class InterruptedList(list):
+    """A conversation on which Ctrl-C comes as soon as one message was added."""
+
+    def append(self, message):
+        super().append(message)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_leaves_no_tool_use_without_its_result(converse, stream):
+    messages = InterruptedList(copy.deepcopy(ASKED))
+    wire = Wire(asks(use("act", {})), DONE)
+    with contextlib.suppress(KeyboardInterrupt):
+        converse(wire, messages, tools=[tool_that(lambda: "ran")], stream=stream)
+    assert the_api_takes(list(messages))
+
+
+class Stock(pydantic.BaseModel):
+    item: str
+    count: int = 0
+
+
+def test_what_a_tool_left_at_its_default_is_told_too(converse, stream):
+    _, [result] = after(converse, stream, [use("act", {})], lambda: Stock(item="x"))
+    assert json.loads(result["content"]) == Stock(item="x").model_dump()
+
+
+def test_a_table_is_told_with_what_is_in_it(converse, stream):
+    _, [result] = after(converse, stream, [use("act", {})], lambda: pandas.DataFrame({"part": ["bolt"]}))
+    assert "bolt" in result["content"]
 
 
 anything = st.recursive(
