@@ -94,8 +94,8 @@ class MemoryToolHandler:
             raise TypeError(f"{type(store).__name__} takes no proposals: leave proposal out.")
         created_by = None if history is False else "" if history is True else history
         self._root = store.root if isinstance(store, FileStore) else None
-        self.history = History(store, _answer_people, created_by, keep)
         self.proposals = Proposals(store, _answer_people, proposal, screens, keep)
+        self.history = History(store, _answer_people, created_by, keep, self.proposals.holding)
         self.store: MemoryStore = self.proposals.draft or store
         self._screens, self._frame, self._overwrite = tuple(screens), frame, overwrite
 

@@ -161,10 +161,10 @@ def _proposals(arguments: argparse.Namespace, handler: MemoryToolHandler) -> Non
         raise CommandError(str(error)) from None
     say(as_proposed(files))
     # The options first: paths may follow, and argparse wants them beside the name.
-    approve = ["memory", "approve", "--seen", digest_of(files), arguments.name]
-    say(
-        f"To approve what is shown here: {shlex.join(['memory-review', *arguments.memory.options, *approve])}"
-    )
+    approve = ["memory", "approve", "--seen", digest_of(files), "--", arguments.name]
+    command = shlex.join(["memory-review", *arguments.memory.options, *approve])
+    left_out = ", with what is left out of the address" if arguments.memory.hides_some else ""
+    say(f"To approve what is shown here{left_out}: {command}")
 
 
 def _approve(arguments: argparse.Namespace, handler: MemoryToolHandler) -> None:

@@ -68,6 +68,11 @@ class MemoryLocation:
         return ["--memory", self._shown, *(word for part in self.scope for word in ("--scope", part))]
 
     @property
+    def hides_some(self) -> bool:
+        """Whether a part of it is not shown, such as a password."""
+        return self._shown != self.where
+
+    @property
     def _shown(self) -> str:
         """Without a password, and without options, where one can be as well."""
         if not self.is_database:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -62,6 +63,7 @@ def add_review_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "--propose",
         nargs="?",
         const=f"review of {datetime.now():%Y-%m-%d %H:%M}",
+        type=_proposal_name,
         metavar="NAME",
         help="what it learns waits under this name for memory approve, and nobody else reads it before",
     )
@@ -72,6 +74,12 @@ def add_review_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         help="also write what is proposed to FILE, for memory approve --from; without a proposal there is no FILE",
     )
     review.set_defaults(run=run_review, error=review.error)
+
+
+def _proposal_name(text: str) -> str:
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is not one line of printable text")
+    return text
 
 
 def run_review(arguments: argparse.Namespace) -> int:
@@ -108,8 +116,8 @@ def _check_memory(memory: Path | None, selection: Selection) -> None:
     """Refuse a memory directory that the branch under review could bring along."""
     if selection.top is None or memory is None:
         return
-    where = memory.absolute()
-    for folder in (where, *where.parents, *where.resolve().parents):
+    named, real = Path(os.path.normpath(memory.absolute())), memory.resolve()
+    for folder in (named, *named.parents, real, *real.parents):
         if folder.exists() and folder.samefile(selection.top):
             raise CommandError(
                 f"{memory} is inside the repository under review, whose author could write its notes; "

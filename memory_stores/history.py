@@ -37,7 +37,7 @@ class History:
     """The versions of a store. `answer` turns what a function returns or raises into ``{"success"|"error": text}``.
 
     Undo, restore and redact are changes themselves: each happens whole or not at all. With `created_by`, undo and
-    restore are recorded as well. Screens are not asked.
+    restore are recorded as well. Screens are not asked. `proposal_holding` tells which proposal has content with a hash.
     """
 
     def __init__(
@@ -46,8 +46,9 @@ class History:
         answer: Callable[[Callable[[], str]], Answer],
         created_by: str | None = None,
         keep: timedelta | int | None = None,
+        proposal_holding: Callable[[str], str | None] = lambda sha256: None,
     ) -> None:
-        self._store, self._answer = store, answer
+        self._store, self._answer, self._proposal_holding = store, answer, proposal_holding
         # Asked once: to compare with a protocol takes as long as to read a file.
         self._with_versions = store if isinstance(store, VersionedStore) else None
         self._created_by, self._keep = created_by, keep
@@ -121,7 +122,7 @@ class History:
     def redact(self, version_id: str) -> Answer:
         """Take content, hash and size of a version away for good, of every version with that hash, whatever its path.
 
-        That it was stays on record. Refused for what is still in the memory, at any path. Proposals are not looked at.
+        That it was stays on record. Refused for what is still in the memory, at any path, or in a proposal.
         """
         return self._answer(lambda: self._redact(version_id))
 
@@ -135,6 +136,11 @@ class History:
             if live is not None:
                 raise HistoryError(
                     f"Version {version_id} is what {spelled(live)} holds now: change or delete the file first."
+                )
+            proposal = self._proposal_holding(version.content_sha256)
+            if proposal is not None:
+                raise HistoryError(
+                    f"Version {version_id} is also in the proposal {proposal!r}: approve or reject that first."
                 )
             change.redact(version_id)
         moment = version.created_at.isoformat()

@@ -119,6 +119,8 @@ class Proposals:
     ) -> None:
         self._store, self._answer, self._screens, self._keep = store, answer, tuple(screens), keep
         self.draft: Draft | None = None
+        if name is not None and not name.isprintable():
+            raise ValueError(f"{name!r} cannot be the name of a proposal: give one line of printable text.")
         if name is not None and isinstance(store, ProposableStore):
             self._drop_ended()
             self.draft = Draft(store, name)
@@ -149,6 +151,13 @@ class Proposals:
     def reject(self, name: str) -> Answer:
         """Drop a proposal. The answer names what the memory holds as it was proposed: approved before, or by others."""
         return self._answer(lambda: self._reject(name))
+
+    def holding(self, sha256: str) -> str | None:
+        """The name of a proposal that holds content with this hash or is to replace such content, if one does."""
+        for draft in self._drafts():
+            if any(sha256 in (file.base, _digest(file.after)) for file in draft.waiting()):
+                return draft.summary().name
+        return None
 
     def note_source(self, path: str) -> None:
         """Note that this session has read a file; what it writes from now on says so."""

@@ -217,6 +217,23 @@ class ProposalsContract(RecordingTests):
         assert "success" in approve(recording)
         assert files(recording) == {"y/inner": "proposed\n"}
 
+    def test_what_a_proposal_holds_cannot_be_redacted(
+        self, recording: MemoryToolHandler, session: MemoryToolHandler
+    ) -> None:
+        create(recording, "a", "secret\n")
+        version = recording.history.versions()[0].id
+        assert "success" in session.execute(command="rename", old_path=f"{M}/a", new_path=f"{M}/z")
+        delete(recording, "a")
+        assert repr(PR) in recording.history.redact(version)["error"]
+        assert recording.history.content(version) == b"secret\n"
+        assert "success" in recording.proposals.reject(PR)
+        assert "success" in recording.history.redact(version)
+
+    @pytest.mark.parametrize("name", ["two\nlines", "a\x1b[2J", "\u2028"])
+    def test_a_name_that_would_show_as_something_else_is_no_name(self, tenant: Tenant, name: str) -> None:
+        with pytest.raises(ValueError, match="printable"):
+            proposing(tenant, name)
+
     def test_what_nobody_has_looked_at_is_not_approved(
         self, recording: MemoryToolHandler, session: MemoryToolHandler
     ) -> None:

@@ -14,7 +14,7 @@ from memory_stores import FileStore
 
 
 def main(arguments):
-    return code_review_demo.main([*arguments, "--memory", "memory_storage"])
+    return code_review_demo.main(["--memory", "memory_storage", *arguments])
 
 
 @pytest.fixture
@@ -164,10 +164,10 @@ def test_a_proposal_is_listed_shown_and_approved_by_name(memory, capsys):
     shown, command = look(capsys)
     assert "+four" in shown and "had read: src/app.py" in shown
     assert not (memory / "c.md").exists()
-    digest = command[-2]
-    expected = ["--memory", "memory_storage", "memory", "approve", "--seen", digest, "PR 17"]
+    digest = command[-3]
+    expected = ["--memory", "memory_storage", "memory", "approve", "--seen", digest, "--", "PR 17"]
     assert command == expected
-    assert main([*command, "--as", "Ada"]) == 0
+    assert main([*command[:-2], "--as", "Ada", *command[-2:]]) == 0
     assert (memory / "c.md").read_text("utf-8") == "four\n"
     assert versions(capsys)[-1][-1] == "by Ada"
     main(["memory", "proposals"])
@@ -241,13 +241,14 @@ def test_in_a_proposal_forged_turns_are_marked_and_secrets_refused(memory):
     assert [mark.line for mark in file.marks] == [2]
 
 
-def test_the_command_that_approves_names_the_same_memory(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["PR 17", "-rf", "--as=boss"])
+def test_the_command_that_approves_names_the_same_memory_and_proposal(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     where = ["--memory", "notes of ours", "--scope", "acme", "--scope", "it's"]
     store = FileStore("notes of ours", ("acme", "it's"))
     command = {"command": "create", "path": "/memories/c.md", "file_text": "four\n"}
-    assert "success" in guarded_memory(store=store, proposal="PR 17").execute(command)
-    assert code_review_demo.main([*where, "memory", "proposals", "PR 17"]) == 0
+    assert "success" in guarded_memory(store=store, proposal=name).execute(command)
+    assert code_review_demo.main([*where, "memory", "proposals", "--", name]) == 0
     last = capsys.readouterr().out.splitlines()[-1].partition(": ")[2]
     assert code_review_demo.main(shlex.split(last)[1:]) == 0
     assert store.read(("c.md",)) == b"four\n"
