@@ -37,12 +37,18 @@ def checker(offline: bool) -> Callable[[bool, str], None]:
     return check
 
 
-def spending(offline: bool, spend: bool, model: str) -> Callable[[str, int, int], bool]:
-    """Whether a cell that makes many requests may run: always offline, live if `spend`. If not, it says what it takes."""
+def spending(offline: bool, spend: bool, model: str, replay: bool = False) -> Callable[[str, int, int], bool]:
+    """Whether a cell that makes many requests may run: always offline, live if `spend`. If not, it says what it takes.
+
+    A `replay` costs nothing, and has these answers only if they were recorded.
+    """
 
     def may_run(what: str, requests: int, input_tokens: int) -> bool:
         if offline or spend:
             return True
+        if replay:
+            print(wrapped(f"Skipped: {what}, as this recording was made with SPEND = False."))
+            return False
         tariff = TARIFFS.get(model)
         dollars = f", ${input_tokens * tariff.price.input / 1e6:.2f} at most" if tariff else ""
         takes = f"about {requests:,} requests with {input_tokens:,} input tokens{dollars}"
@@ -87,7 +93,7 @@ def print_notes(notes: Mapping[str, str]) -> None:
 
 def python_code(source: str) -> Markdown:
     """Source code with highlighting, wherever the notebook is shown."""
-    return Markdown(f"```python\n{source.strip()}\n```")
+    return Markdown(f"```python\n{textwrap.dedent(source).strip()}\n```")
 
 
 def left(table: pd.DataFrame) -> Markdown:

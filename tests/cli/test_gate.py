@@ -298,6 +298,14 @@ def test_memory_in_the_repository_under_review_is_refused(branch, review, tmp_pa
     assert review(folder, "app.py", "--memory", "notes").code == 0
 
 
+@pytest.mark.parametrize("place", ["../notes", "sub/../../notes"])
+def test_memory_beside_the_repository_is_outside_of_it(branch, review, place):
+    folder, _ = branch
+    (folder / "sub").mkdir()
+    assert review(folder, *GATE, "--memory", place).code == 0
+    assert (folder.parent / "notes" / "memories").is_dir()
+
+
 def test_each_repository_has_a_memory_of_its_own_out_of_its_reach(
     branch, review, tmp_path, monkeypatch, capsys
 ):

@@ -74,6 +74,8 @@ def test_addresses_and_directories_are_told_apart():
         assert MemoryLocation(address).is_database
     for name in ("notes", "./postgresql:", "a:b", "C:/notes", r"C:\notes", "postgresql:/notes", "my.host=1"):
         assert not MemoryLocation(name).is_database
+        assert not MemoryLocation(name).hides_some
+    assert MemoryLocation("postgresql://me:secret@db/app").hides_some
     with pytest.raises(CommandError):
         MemoryLocation("Postgres://me@db/app")
 
