@@ -1,8 +1,8 @@
 """Notes as the reviewer reads them, line by line, and as it writes them.
 
 A line can do one of two things. It can describe a form of bug, which switches on that check. Or it can state what a
-function of a named file offers to its callers. Headings, stories and single words do nothing, and no line switches
-anything off.
+function of a named file offers to its callers. Headings, stories, single words and what is struck out do nothing, and no
+line switches anything off. That a line denies a form is known by a list of words.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ _STORY = re.compile(
 )
 _DENIAL = re.compile(
     r"\b(harmless|no (problem|risk|race|bug)|not an? (problem|risk|race|bug|issue)|(is|are) (fine|safe|ok|okay|allowed)"
-    r"|may be|can be ignored|ignore|(do not|don't|never|no need to|stop|skip) (look|report|flag|mention|check|mark)\w*)\b",
+    r"|may be|can be ignored|ignore|retracted|outdated|(was|is|are|were) wrong|no longer"
+    r"|(do not|don't|never|no need to|stop|skip) (look|search|report|flag|mention|check|mark)\w*)\b",
     re.IGNORECASE,
 )
+_STRUCK_OUT = re.compile(r"~~.+?~~|<!--.*?-->", re.DOTALL)
 _BULLET = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
 _FILE = re.compile(r"[\w./-]*\w\.py\b")
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
@@ -59,7 +61,7 @@ _OFFERS = {
 def lines_of(text: str) -> list[str]:
     """The lines of a note that can say something; an indented line goes on with the bullet above it."""
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in _STRUCK_OUT.sub("", text).splitlines():
         goes_on = lines and line.startswith("  ") and not _BULLET.match(line) and _BULLET.match(lines[-1])
         if goes_on:
             lines[-1] += f" {line.strip()}"
