@@ -162,6 +162,7 @@ def test_at_a_terminal_it_asks_and_the_estimate_is_what_the_stand_in_then_uses(t
         (["--repeat", "0"], "above 0"),
         (["long", "--files", "many"], "above 0"),
         (["long", "--repeat", "2"], "--repeat"),
+        (["poisoning", "--repeat", "2"], "--repeat"),
         (["short"], "invalid choice"),
     ],
 )
