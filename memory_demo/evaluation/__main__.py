@@ -74,8 +74,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--yes", action="store_true", help="start a live run without asking")
     options = parser.parse_args(arguments)
-    if options.part == "long" and options.repeat > 1:
-        parser.error("--repeat goes with ablation; the long review runs once")
+    if options.part != "ablation" and options.repeat > 1:
+        parser.error(f"--repeat goes with ablation; {options.part} runs once")
     return options
 
 

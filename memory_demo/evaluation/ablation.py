@@ -101,9 +101,10 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class RowSummary:
-    """One row, for all files together: sums of one repeat, over the repeats."""
+    """One row, for all files together: sums of one repeat, over the repeats that reviewed all of them."""
 
     row: Row
+    repeats: int
     found: Measured
     missed: Measured
     false_alarms: Measured
@@ -177,11 +178,8 @@ def compare_notes(
     lessons: list[Lesson] = []
     trials: list[Trial] = []
     stopped = ""
-    pairs = [(pair, SAMPLES) for pair in read_labels()[0]] + [
-        (pair, SHOP) for pair in read_labels(LABELS_OF_SHOP)[0]
-    ]
-    to_review = [(pair, folder, *target) for pair, folder in pairs for target in _targets(pair, folder)]
-    total = repeats * (len(pairs) + len(rows) * len(to_review))
+    pairs = _pairs()
+    total = repeats * (len(pairs) + len(rows) * _files_of_a_row())
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         task = bar.add_task("", total=total)
         try:
@@ -206,14 +204,34 @@ def compare_notes(
 
 
 def summarise(result: AblationResult, rows: Sequence[Row] = ROWS) -> list[RowSummary]:
-    """One summary a row that was begun."""
-    by_row = {row: [trial for trial in result.trials if trial.row == row.name] for row in rows}
-    return [_summary(row, trials) for row, trials in by_row.items() if trials]
+    """One summary a row that at least one repeat completed."""
+    by_row = {row: whole_repeats(result, row.name) for row in rows}
+    return [_summary(row, repeats) for row, repeats in by_row.items() if repeats]
+
+
+def whole_repeats(result: AblationResult, row: str) -> list[list[Trial]]:
+    """The trials of a row by repeat, less a repeat that ended before all files were reviewed."""
+    by_repeat: dict[int, list[Trial]] = {}
+    for trial in result.trials:
+        if trial.row == row:
+            by_repeat.setdefault(trial.repeat, []).append(trial)
+    return [trials for trials in by_repeat.values() if len(trials) == _files_of_a_row()]
 
 
 def labels_of(result: AblationResult) -> int:
     """How many labelled bugs there are in the files that were reviewed."""
     return len({label for trial in result.trials for label in (*trial.found, *trial.missed)})
+
+
+def _pairs() -> list[tuple[Pair, Path]]:
+    """What to learn from and what to review then, and the folder with both."""
+    return [(pair, SAMPLES) for pair in read_labels()[0]] + [
+        (pair, SHOP) for pair in read_labels(LABELS_OF_SHOP)[0]
+    ]
+
+
+def _files_of_a_row() -> int:
+    return sum(len(list(_targets(pair, folder))) for pair, folder in _pairs())
 
 
 def _targets(pair: Pair, folder: Path) -> Iterator[tuple[Path, bool]]:
@@ -272,15 +290,14 @@ def _trial(repeat: int, row: Row, path: Path, has_bugs: bool, folder: Path, revi
     return Trial(repeat, row.name, path.name, has_bugs, review, *matched)
 
 
-def _summary(row: Row, trials: Sequence[Trial]) -> RowSummary:
-    by_repeat = [[t for t in trials if t.repeat == repeat] for repeat in sorted({t.repeat for t in trials})]
-
+def _summary(row: Row, repeats: Sequence[Sequence[Trial]]) -> RowSummary:
     def measured(count: Callable[[Trial], int]) -> Measured:
-        sums = [sum(map(count, group)) for group in by_repeat]
+        sums = [sum(map(count, trials)) for trials in repeats]
         return Measured(statistics.fmean(sums), min(sums), max(sums))
 
     return RowSummary(
         row=row,
+        repeats=len(repeats),
         found=measured(lambda trial: len(trial.found)),
         missed=measured(lambda trial: len(trial.missed)),
         false_alarms=measured(lambda trial: len(trial.unmatched)),

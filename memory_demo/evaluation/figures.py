@@ -53,10 +53,14 @@ def ablation_figure(result: AblationResult) -> Figure:
             linewidth=0,
             label="missed",
         )
-        axes.set_title(
-            f"With the lesson {by_name.get('the lesson', 0):.3g} of {labels_of(result)} labelled bugs are found, "
-            f"with its title {by_name.get('the title alone', 0):.3g}"
-        )
+        title = ""
+        if "the lesson" in by_name:
+            title = (
+                f"With the lesson {by_name['the lesson']:.3g} of {labels_of(result)} labelled bugs are found"
+            )
+        if "the title alone" in by_name:
+            title += f", with its title {by_name['the title alone']:.3g}"
+        axes.set_title(title)
         answered = "offline, rule-based" if result.stand_in else result.model
         axes.set_xlabel(f"labelled bugs in the reviewed files (reviewer: {answered})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

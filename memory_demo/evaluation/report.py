@@ -24,7 +24,14 @@ from memory_demo.costs import (
     cost_without_cache,
 )
 from memory_demo.demo_helpers import Turn
-from memory_demo.evaluation.ablation import AblationResult, Measured, labels_of, summarise
+from memory_demo.evaluation.ablation import (
+    AblationResult,
+    Measured,
+    RowSummary,
+    labels_of,
+    summarise,
+    whole_repeats,
+)
 from memory_demo.evaluation.long_conversation import (
     PUBLISHED_SAVING,
     PUBLISHED_SOURCE,
@@ -52,9 +59,8 @@ before no longer fits; clear_at_least puts off the first clearing and does not m
 def ablation_table(result: AblationResult) -> pd.DataFrame:
     """One row for each thing that memory held; means over the repeats, and their range where there are several."""
     labels = labels_of(result)
-    return pd.DataFrame(
-        {
-            "memory holds": row.row.name,
+    rows = {
+        row.row.name: {
             f"found (of {labels})": _number(row.found),
             "missed": _number(row.missed),
             "false alarms": _number(row.false_alarms),
@@ -63,7 +69,8 @@ def ablation_table(result: AblationResult) -> pd.DataFrame:
             "input tokens": _number(row.input_tokens),
         }
         for row in summarise(result)
-    ).set_index("memory holds")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("memory holds")
 
 
 def ablation_report(result: AblationResult) -> str:
@@ -71,9 +78,9 @@ def ablation_report(result: AblationResult) -> str:
     rows = summarise(result)
     proves = "\n".join(f"  {row.row.name}: {row.row.proves}." for row in rows)
     parts = [
-        f"Does it matter what a note says? ({_repeats(result.repeats)})",
-        ablation_table(result).to_string() if rows else "No review was made.",
-        f"What each row proves:\n{proves}",
+        f"Does it matter what a note says? ({_repeats(rows)})",
+        ablation_table(result).to_string() if rows else "No row was completed.",
+        f"What each row proves:\n{proves}" if rows else "",
         _not_found(result),
         "A finding counts as a labelled bug if file and category agree and its lines overlap, give or take "
         f"{LINE_SLACK}. Every other\nfinding is a false alarm: the files with bugs are reviewed with their fixed twins, and "
@@ -81,7 +88,7 @@ def ablation_report(result: AblationResult) -> str:
         "another session.",
         _STAND_IN_ABLATION
         if result.stand_in
-        else f"Answered by {result.model} through the API. {_caution(result)}",
+        else f"Answered by {result.model} through the API. {_caution(rows)}",
     ]
     if result.stopped:
         parts.append(f"INCOMPLETE: {result.stopped}")
@@ -89,10 +96,13 @@ def ablation_report(result: AblationResult) -> str:
 
 
 def _not_found(result: AblationResult) -> str:
+    repeats = whole_repeats(result, "the lesson")
+    if not repeats:
+        return ""
     missed = dict.fromkeys(
         f"  {label.file}:{label.start_line} {label.category}: {label.description}"
-        for trial in result.trials
-        if trial.row == "the lesson"
+        for trials in repeats
+        for trial in trials
         for label in trial.missed
     )
     return "Missed with the lesson:\n" + ("\n".join(missed) or "  nothing that is labelled.")
@@ -105,8 +115,8 @@ def sizes_table(runs: Sequence[LongReview], files: int) -> pd.DataFrame:
 
 
 def costs_table(runs: Sequence[LongReview], tariff: Tariff) -> pd.DataFrame:
-    """One row a run: input tokens by how they are billed, and dollars; the cheapest is marked."""
-    cheapest = _cheapest(runs, tariff)
+    """One row a run: input tokens by how they are billed, and dollars; the cheapest is marked if any of them cleared."""
+    cheapest = _cheapest(runs, tariff) if any(map(_has_cleared, runs)) else None
     return pd.DataFrame(
         {
             "context": run.name,
@@ -131,7 +141,7 @@ def long_report(runs: Sequence[LongReview]) -> str:
         f"One long review of {files} standard library modules, one request a file, in one conversation",
         sizes_table(compared, files).to_string(),
     ]
-    if len(compared) == 2:
+    if len(compared) == 2 and files:
         parts += [_saving(compared, files), _peaks(compared, files), _same_findings(compared)]
     parts += _bill([run for run in runs if not run.stopped], runs[0].model)
     parts.append(_STAND_IN_LONG if runs[0].stand_in else f"Answered by {runs[0].model} through the API.")
@@ -213,8 +223,12 @@ def _settings(stand_in: bool, model: str) -> dict[str, Any]:
     }
 
 
-def _repeats(repeats: int) -> str:
-    return "one run" if repeats == 1 else f"mean of {repeats} repeats [least, most]"
+def _repeats(rows: Sequence[RowSummary]) -> str:
+    """How many whole repeats the rows are means of: a run that ended early has fewer of the later rows."""
+    counts = sorted({row.repeats for row in rows})
+    if not counts or counts == [1]:
+        return "one run"
+    return f"mean of {' or '.join(map(str, counts))} repeats [least, most]"
 
 
 def _number(value: Measured) -> str:
@@ -226,8 +240,8 @@ def _number(value: Measured) -> str:
     return f"{text(value.mean)} [{text(value.least)}, {text(value.most)}]"
 
 
-def _caution(result: AblationResult) -> str:
-    if result.repeats > 1:
+def _caution(rows: Sequence[RowSummary]) -> str:
+    if any(row.repeats > 1 for row in rows):
         return "The ranges are over repeats on these few files; other code may give other results."
     return "One run is one sample: use --repeat to see how much it varies."
 
@@ -242,8 +256,15 @@ def _size_row(run: LongReview, size: SizeSummary) -> dict[str, Any]:
         "seconds": f"{size.seconds:.1f}",
         "reviewed": f"{size.reviewed}/{size.files}",
         "findings": size.findings,
-        "memory": "intact" if size.memory_intact else "DAMAGED",
+        "memory": _memory(size),
     }
+
+
+def _memory(size: SizeSummary) -> str:
+    """Whether it kept what was learnt; where no file was reviewed, nothing has put it to the test."""
+    if not size.files:
+        return "-"
+    return "intact" if size.memory_intact else "DAMAGED"
 
 
 def _saving(compared: Sequence[LongReview], files: int) -> str:
@@ -278,13 +299,15 @@ def _bill(runs: Sequence[LongReview], model: str) -> list[str]:
     tariff = TARIFFS.get(model)
     if tariff is None:
         return [f"No bill: the table of prices has none for {model}."]
-    clearing = [run for run in runs if run.context_management]
-    if not clearing:
+    if not any(run.context_management for run in runs):
         return []
+    clearing = [run for run in runs if _has_cleared(run)]
     return [
         f"The bill with prompt caching ({model}, prices of {PRICES_DATE}, {PRICES_SOURCE}):",
         costs_table(runs, tariff).to_string(),
-        _verdict(_cheapest(runs, tariff), _cheapest(clearing, tariff)),
+        _verdict(_cheapest(runs, tariff), _cheapest(clearing, tariff))
+        if clearing
+        else "Clearing never fired, so none of these bills is its doing.",
     ]
 
 
@@ -298,8 +321,14 @@ def _verdict(cheapest: LongReview, cheapest_clearing: LongReview) -> str:
     )
 
 
+def _has_cleared(run: LongReview) -> bool:
+    return any(turn.cleared_tool_uses for turn in run.turns())
+
+
 def _cheapest(runs: Sequence[LongReview], tariff: Tariff) -> LongReview:
-    return min(runs, key=lambda run: cost(run.turns(), tariff))
+    """Of the runs without clearing and those in which it fired: where it did not, a run differs by its name only."""
+    compared = [run for run in runs if _has_cleared(run) or not run.context_management]
+    return min(compared, key=lambda run: cost(run.turns(), tariff))
 
 
 def _sum(run: LongReview, field: str) -> int:

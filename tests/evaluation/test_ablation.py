@@ -169,3 +169,41 @@ def test_a_run_that_the_api_ends_early_keeps_what_it_has():
     assert "HTTP 500" in result.stopped
     assert result.trials and "INCOMPLETE" in ablation_report(result)
     assert json.dumps(ablation_json(result))
+
+
+def stopped_at(request, rows, repeats):
+    """The experiment, interrupted at that request."""
+    asked = 0
+
+    def stops(prompt):
+        nonlocal asked
+        asked += 1
+        if asked == request:
+            raise KeyboardInterrupt
+        return review(prompt)
+
+    return compare_notes(connection(stops), repeats=repeats, rows=rows)
+
+
+def test_a_repeat_that_was_interrupted_is_in_no_mean(twice):
+    """The second of two repeats ends within its last row."""
+    result = stopped_at(len(twice.turns), ROWS[:2], repeats=2)
+    assert result.stopped and 22 < len(result.trials) < 44
+    for row, whole in zip(summarise(result), summarise(twice), strict=True):
+        assert (row.found, row.requests, row.input_tokens) == (
+            whole.found,
+            whole.requests,
+            whole.input_tokens,
+        )
+    assert [row.repeats for row in summarise(result)] == [2, 1]
+    assert "mean of 1 or 2 repeats" in ablation_report(result)
+
+
+@pytest.mark.parametrize("request_number", [1, 40])
+def test_a_run_that_completes_no_row_says_nothing_of_any(request_number):
+    result = stopped_at(request_number, ROWS[:1], repeats=1)
+    text = ablation_report(result)
+    assert summarise(result) == [] and ablation_table(result).empty
+    assert "No row was completed." in text and "INCOMPLETE" in text
+    assert "Missed with the lesson" not in text and "What each row proves" not in text
+    assert ablation_figure(result).axes[0].get_title() == ""

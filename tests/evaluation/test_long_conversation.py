@@ -171,6 +171,34 @@ def test_the_cheapest_setting_is_the_one_with_the_lowest_bill(runs):
     assert f"Cheapest: {cheapest.name}" in long_report(runs)
 
 
+def test_a_setting_that_never_cleared_is_not_the_cheapest():
+    """Its bill is that of the run without clearing, give or take the length of the run's name."""
+    shared, files = connection(), standard_library_files(3)
+    runs = [long_review(shared, files, clearing) for clearing in (False, True)]
+    assert not any(turn.cleared_tool_uses for run in runs for turn in run.turns())
+    assert "Clearing never fired" in long_report(runs)
+    assert "cheapest" not in costs_table(runs, TARIFFS[MODEL])[""].tolist()
+
+
+@pytest.mark.parametrize("answers", [0, 2])
+def test_a_run_that_ends_within_its_lesson_says_nothing_of_memory_or_savings(answers):
+    answered = 0
+
+    def gives_up(prompt):
+        nonlocal answered
+        answered += 1
+        if answered > answers:
+            raise RuntimeError("enough")
+        return review(prompt)
+
+    files = standard_library_files(1)
+    whole, stopped = long_review(connection(), files, False), long_review(connection(gives_up), files, True)
+    for runs in ([stopped], [whole, stopped]):
+        text = long_report(runs)
+        assert "INCOMPLETE (clearing)" in text
+        assert "DAMAGED" not in text and "saved by clearing" not in text and "Every file" not in text
+
+
 def test_the_figure_states_the_largest_requests(runs):
     figure = long_review_figure(runs[:2])
     peaks = [summarise_size(run, FILES).peak for run in runs[:2]]
