@@ -60,7 +60,7 @@ def ablation_figure(result: AblationResult) -> Figure:
             )
         if "the title alone" in by_name:
             title += f", with its title {by_name['the title alone']:.3g}"
-        axes.set_title(title)
+        axes.set_title(title.removeprefix(", "))
         answered = "offline, rule-based" if result.stand_in else result.model
         axes.set_xlabel(f"labelled bugs in the reviewed files (reviewer: {answered})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
