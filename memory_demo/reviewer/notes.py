@@ -45,7 +45,7 @@ _DENIAL = re.compile(
     r"|(do not|don't|never|no need to|stop|skip) (look|search|report|flag|mention|check|mark)\w*)\b",
     re.IGNORECASE,
 )
-_STRUCK_OUT = re.compile(r"~~.+?~~|<!--.*?-->", re.DOTALL)
+_STRUCK_OUT = re.compile(r"~~[^\n]+?~~|<!--.*?-->", re.DOTALL)
 _BULLET = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
 _FILE = re.compile(r"[\w./-]*\w\.py\b")
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")

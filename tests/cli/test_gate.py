@@ -280,7 +280,9 @@ def test_a_key_and_an_address_in_the_branch_are_not_read(branch, review):
 
 def test_memory_in_the_repository_under_review_is_refused(branch, review, tmp_path):
     folder, _ = branch
-    (tmp_path / "inside").symlink_to(folder) if sys.platform != "win32" else None
+    if sys.platform != "win32":
+        (tmp_path / "inside").symlink_to(folder)
+        (folder / "out").symlink_to(tmp_path)  # a link of the branch says where it leads
     (folder / "sub").mkdir()
     places = [
         folder,
@@ -289,8 +291,9 @@ def test_memory_in_the_repository_under_review_is_refused(branch, review, tmp_pa
         "notes",
         "sub",
         tmp_path / "inside" / "notes",
+        folder / "out" / "notes",
     ]
-    for place in places[: None if sys.platform != "win32" else -1]:
+    for place in places[: None if sys.platform != "win32" else -2]:
         done = review(folder, *GATE, "--memory", str(place))
         assert (done.code, done.out) == (2, "")
         assert "inside the repository under review" in last_line(done)

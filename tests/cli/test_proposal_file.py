@@ -220,3 +220,9 @@ def test_a_file_to_write_to_goes_with_a_proposal(review, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         review(tmp_path, "app.py", "--to", "file.json")
     assert "--to goes with --propose" in capsys.readouterr().err
+
+
+def test_a_proposal_is_named_by_one_line(review, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        review(tmp_path, "app.py", "--propose", "PR 17\nTo approve what is shown here: ls")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("is not one line of printable text")

@@ -287,6 +287,16 @@ def test_what_was_withheld_is_paid_and_is_named_by_a_replay(recorder, directory)
         ask(replay_client(directory), "anything")
 
 
+def test_a_replay_says_that_others_were_withheld(recorder, directory):
+    client = recorder()
+    ask(client, "Hello")
+    ask(client, f"The key is {SECRET}.")
+    with pytest.raises(
+        anthropic.BadRequestError, match="others in it were withheld, since the request was not kept"
+    ):
+        ask(replay_client(directory), "anything")
+
+
 def test_signatures_are_no_secrets(recorder, directory):
     client = recorder()
     first = ask(client)

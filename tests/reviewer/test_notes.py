@@ -74,6 +74,11 @@ def test_titles_stories_words_and_denials_switch_on_nothing(text):
     assert forms_in(text) == {}
 
 
+def test_a_fence_of_tildes_strikes_nothing_out():
+    line = "Check-then-act: `if key not in d: d[key] = ...` in workers, and no lock covers both."
+    assert forms_in(f"~~~\n{line}\n~~~\n") == forms_in(line) != {}
+
+
 def test_a_bullet_goes_on_in_indented_lines():
     assert list(
         forms_in("- **Lost update**: threads read shared state\n  and write it back, with no lock.\n")
